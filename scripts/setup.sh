@@ -91,6 +91,12 @@ if ! fresh $built; then
       > log-build.txt 2>&1 || { tail -n 60 log-build.txt; die "the build failed: see log-build.txt"; }
   )
   rm -f log-build.txt
+  # The environment's own Python sees the workspace, so that a source edit needs no rebuild.
+  if [ -z "$ros" ]; then
+    site="$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')"
+    built_site="$PWD/install/lib/$(basename "$(dirname "$site")")/site-packages"
+    { echo "$built_site"; head -q -n 1 "$built_site"/*.egg-link; } > "$site/manip_workspace.pth"
+  fi
   touch $built
 fi
 
