@@ -1,0 +1,189 @@
+"""Objectives of the hand, batched: one mink task for all fingertips, segments and pinches."""
+
+import mink
+import mujoco
+import numpy as np
+from mink.tasks import BaseTask
+
+from manip_core import robot_model
+from manip_retargeting.config import RetargetingConfig
+from manip_retargeting.hand_map import FINGERS, HandTargets
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``np.cross`` over the last axis for the small arrays here, a tenth of its cost."""
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    out[..., 0] = ay * bz - az * by
+    out[..., 1] = az * bx - ax * bz
+    out[..., 2] = ax * by - ay * bx
+    return out
+
+
+# Tips farther apart than this read as this far [m].
+FAR_APART = 0.5
+
+
+def tip_geom(model: mujoco.MjModel, body: str) -> int:
+    """Id of the one collision geom of a fingertip's body."""
+    first = model.body(body).geomadr[0]
+    ids = range(first, first + model.body(body).geomnum[0])
+    colliding = [g for g in ids if model.geom_contype[g] or model.geom_conaffinity[g]]
+    if len(colliding) != 1:
+        raise ValueError(f"{body} must have one collision geom, got {len(colliding)}")
+    return colliding[0]
+
+
+class HandFrames:
+    """Where the hand's joints and tips are, and how its own 16 joints move them.
+
+    Fingers in the order thumb, index, middle, ring; each has four joints, whose last three anchors
+    and its tip are the four points of the finger. All in ``world`` axes, relative to nothing but the
+    palm: the arm's joints move every point alike and drop out of the hand's objectives.
+
+    Args:
+        model: The planning model.
+    """
+
+    def __init__(self, model: mujoco.MjModel):
+        self._model = model
+        joints = [robot_model.FINGER_JOINTS[finger] for finger in FINGERS]
+        tips = [robot_model.TIP_FRAMES[finger] for finger in FINGERS]
+        ids = np.array([[model.joint(name).id for name in finger] for finger in joints])
+        self._joints = ids
+        self.dofs = model.jnt_dofadr[ids]
+        self._tips = np.array([model.body(name).id for name in tips])
+        self._palm = model.body(robot_model.PALM_FRAME).id
+        self._tip_geoms = [tip_geom(model, name) for name in tips]
+        self.nv = model.nv
+        # Point k (anchors of joints 1, 2, 3, then the tip) is moved by joints 0 to k.
+        self._moves = np.tril(np.ones((4, 4)))[None, :, :, None]
+
+    def update(self, data: mujoco.MjData) -> None:
+        """Reads the current kinematics of ``data``; sets the attributes below.
+
+        ``points`` ``(4, 4, 3)`` [m], ``jacobian`` ``(4, 4, 4, 3)`` (finger, point, joint, axis)
+        [m/rad], ``palm`` ``(3,)`` [m] and ``rotation`` ``(3, 3)`` of the palm.
+        """
+        anchors, axes = data.xanchor[self._joints], data.xaxis[self._joints]
+        self.points = np.concatenate((anchors[:, 1:], data.xpos[self._tips][:, None]), axis=1)
+        arms = self.points[:, :, None] - anchors[:, None]
+        self.jacobian = _cross(axes[:, None], arms) * self._moves
+        self.palm = data.xpos[self._palm]
+        self.rotation = data.xmat[self._palm].reshape(3, 3)
+        self._anchors, self._axes, self._data = anchors, axes, data
+
+    def finger_size(self) -> tuple[float, np.ndarray]:
+        """z of the middle finger's flexion axis in the palm frame [m], and the lengths ``(3,)`` of
+        index, middle and ring from that axis to the tip [m]."""
+        lengths = np.linalg.norm(np.diff(self.points[1:], axis=1), axis=-1).sum(-1)
+        return float((self.points[2, 0] - self.palm) @ self.rotation[:, 2]), lengths
+
+    def gaps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Surface distances of the thumb's tip to those of index, middle and ring.
+
+        Returns:
+            ``(3,)`` distances [m], negative where they penetrate, and ``(3, 2, 4)`` their
+            derivatives by the thumb's and the finger's own joints [m/rad].
+        """
+        gaps, slopes, ends = np.empty(3), np.empty((3, 2, 4)), np.empty(6)
+        thumb = self._tip_geoms[0]
+        for k, finger in enumerate(self._tip_geoms[1:]):
+            gaps[k] = mujoco.mj_geomDistance(
+                self._model, self._data, thumb, finger, FAR_APART, ends
+            )
+            points = ends.reshape(2, 1, 3)
+            apart = points[0, 0] - points[1, 0]
+            if gaps[k] < 0:
+                apart = -apart
+            normal = apart / max(np.sqrt(apart @ apart), 1e-9)
+            own = [0, k + 1]
+            moves = _cross(self._axes[own], points - self._anchors[own])
+            slopes[k] = moves @ normal
+            slopes[k, 1] *= -1.0
+        return gaps, slopes
+
+
+class HandTask(mink.Task):
+    """Fingertip vectors, segment directions and pinches of the whole hand, as one residual.
+
+    Rows of finger f: its tip against the target (3), its three segments against their directions at
+    the robot's own lengths (9). Then one row each for index, middle and ring: the gap between its
+    tip and the thumb's, closed as far as contact is likely and held open where it is not.
+    """
+
+    _ROWS = 12
+
+    def __init__(self, config: RetargetingConfig, frames: HandFrames):
+        super().__init__(cost=np.ones(4 * self._ROWS + 3))
+        self._config = config
+        self._frames = frames
+        self._index = (np.arange(4 * self._ROWS).reshape(4, self._ROWS, 1), frames.dofs[:, None])
+        self._pinch_index = (np.arange(-3, 0)[:, None], frames.dofs[1:])
+        self._jacobian = np.zeros((4 * self._ROWS + 3, frames.nv))
+        self._error = np.zeros(4 * self._ROWS + 3)
+        self._lengths = np.linalg.norm(np.diff(frames.points, axis=1), axis=-1)[..., None]
+        self._segment_cost = np.full((4, 9), config.segment_cost)
+        # The thumb's first segment has no human twin: the robot's runs across its base.
+        self._segment_cost[0, :3] = 0.0
+        self._targets: HandTargets | None = None
+        self._contact = np.zeros(3)
+
+    def set_target(self, targets: HandTargets, contact: np.ndarray) -> None:
+        """``contact`` ``(3,)``: how much index, middle and ring should touch the thumb, 0 to 1."""
+        self._targets = targets
+        self._contact = contact
+        config = self._config
+        share = 1.0 - (1.0 - config.pinch_tip_share) * contact
+        cost = self.cost[: 4 * self._ROWS].reshape(4, self._ROWS)
+        cost[0, :3] = config.tip_cost * share.min()
+        cost[1:, :3] = config.tip_cost * share[:, None]
+        cost[:, 3:] = self._segment_cost
+
+    def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
+        """``(51,)`` what is, less what should be [m]; also sets the costs of the pinch rows."""
+        frames, targets, config = self._frames, self._targets, self._config
+        to_world = frames.rotation.T
+        error = self._error[: 4 * self._ROWS].reshape(4, 4, 3)
+        error[:, 0] = frames.points[:, 3] - frames.palm - targets.tips @ to_world
+        error[:, 1:] = frames.points[:, 1:] - frames.points[:, :3]
+        error[:, 1:] -= self._lengths * (targets.directions @ to_world)
+        gaps, self._slopes = frames.gaps()
+        closing = (config.pinch_cost * self._contact) ** 2
+        opening = (config.pinch_cost * (1.0 - self._contact)) ** 2 * (gaps < config.open_gap)
+        weight = closing + opening
+        wanted = (closing * config.pinch_gap + opening * config.open_gap) / (weight + 1e-12)
+        self._error[-3:] = gaps - wanted
+        self.cost[-3:] = np.sqrt(weight)
+        return self._error
+
+    def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
+        """``(51, nv)`` derivative of the error [m/rad]."""
+        frames = self._frames
+        points = frames.jacobian.swapaxes(2, 3)  # (finger, point, axis, joint)
+        rows = np.empty((4, 4, 3, 4))
+        rows[:, 0] = points[:, 3]
+        rows[:, 1:] = points[:, 1:] - points[:, :3]
+        self._jacobian[self._index] = rows.reshape(4, self._ROWS, 4)
+        self._jacobian[-3:, frames.dofs[0]] = self._slopes[:, 0]
+        self._jacobian[self._pinch_index] = self._slopes[:, 1]
+        return self._jacobian
+
+
+class JointTask(BaseTask):
+    """Posture, smoothness and damping of the joints: a diagonal objective.
+
+    Pulls each joint towards a posture, and its step towards the last frame's.
+    """
+
+    def __init__(self, posture_cost: np.ndarray, acceleration_cost: float, damping: float):
+        self._posture = np.asarray(posture_cost) ** 2
+        self._acceleration = acceleration_cost**2
+        self._hessian = np.diag(self._posture + self._acceleration + damping)
+        self.posture = np.zeros(len(self._posture))
+        self.preferred_step = np.zeros(len(self._posture))
+
+    def compute_qp_objective(self, configuration: mink.Configuration) -> mink.Objective:
+        pull = self._posture * (self.posture - configuration.data.qpos)
+        return mink.Objective(self._hessian, -pull - self._acceleration * self.preferred_step)
