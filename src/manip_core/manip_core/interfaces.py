@@ -42,7 +42,8 @@ class Service:
 
 
 IMAGE = Topic("/camera/image_raw", "sensor_msgs/msg/Image", Qos.SENSOR)
-CAMERA_INFO = Topic("/camera/camera_info", "sensor_msgs/msg/CameraInfo", Qos.SENSOR)
+# Reliable, so that every frame can be counted; best-effort subscribers get it too.
+CAMERA_INFO = Topic("/camera/camera_info", "sensor_msgs/msg/CameraInfo")
 OBSERVATION = Topic("/hand/observation", "manip_msgs/msg/HandObservation")
 SMOOTHED = Topic("/hand/smoothed", "manip_msgs/msg/HandObservation")
 TARGET = Topic("/teleop/target", "manip_msgs/msg/JointTarget")
@@ -51,10 +52,6 @@ TELEOP_STATE = Topic("/teleop/state", "manip_msgs/msg/TeleopState", Qos.LATCHED)
 ARM_COMMAND = Topic("/forward_position_controller/commands", "std_msgs/msg/Float64MultiArray")
 HAND_COMMAND = Topic("/allegroHand/joint_cmd", "sensor_msgs/msg/JointState")
 JOINT_STATES = Topic("/joint_states", "sensor_msgs/msg/JointState")
-ROBOT_PROGRAM_RUNNING = Topic(
-    "/io_and_status_controller/robot_program_running", "std_msgs/msg/Bool", Qos.LATCHED
-)
-SPEED_SCALING = Topic("/speed_scaling_state_broadcaster/speed_scaling", "std_msgs/msg/Float64")
 SCENE_OBJECTS = Topic("/scene/objects", "manip_msgs/msg/SceneObjects")
 ROBOT_IMAGE = Topic("/robot/image_raw", "sensor_msgs/msg/Image", Qos.SENSOR)
 DIAGNOSTICS = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")

@@ -1,0 +1,152 @@
+"""The camera node: pictures with the stamp of their exposure, and the camera's intrinsics."""
+
+import threading
+import time
+
+from manip_core.camera import CameraIntrinsics
+from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
+from manip_ros.conversions import camera_info_to_msg, image_to_msg, to_seconds, to_stamp
+from manip_ros.diagnostics import Diagnostics
+from manip_ros.main import run
+from manip_ros.parameters import declare_config
+from manip_ros.topics import publisher, subscription
+from rclpy.node import Node
+
+from manip_perception.camera import (
+    CameraConfig,
+    FrameSource,
+    SourceMissingError,
+    calibration_path,
+    open_source,
+    resolve,
+)
+
+RETRY_S = 1.0
+# How long rate 0 waits for the graph's answer to a picture before it goes on.
+ANSWER_S = 2.0
+
+
+class CameraNode(Node):
+    """Reads a :class:`FrameSource` in a thread of its own and publishes what it gives."""
+
+    def __init__(self):
+        super().__init__("camera_node")
+        self.config = declare_config(self, CameraConfig)
+        self._images = publisher(self, IMAGE)
+        self._infos = publisher(self, CAMERA_INFO)
+        self._diagnostics = Diagnostics(self)
+        self._stop = threading.Event()
+        self._answered = threading.Event()
+        self._intrinsics: CameraIntrinsics | None = None
+        self._last_stamp = 0.0
+        self._frames = 0
+        path = calibration_path(self.config)
+        self._calibration = CameraIntrinsics.from_yaml(path) if path else None
+        self._source = self._open()
+        if self.config.rate == 0 and not (self._source and self._source.live):
+            subscription(self, OBSERVATION, self._on_observation)
+        self.get_logger().info(f"source: {resolve(self.config.source)}")
+        self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread and free the camera."""
+        self._stop.set()
+        self._answered.set()
+        self._thread.join(timeout=2.0)
+        if self._source:
+            self._source.close()
+
+    def _open(self) -> FrameSource | None:
+        """The source, or ``None`` where a camera is missing; a wrong file raises."""
+        try:
+            source = open_source(self.config)
+        except SourceMissingError as error:
+            self._diagnostics.problem(f"{error}; trying again every {RETRY_S:.0f} s", error=True)
+            return None
+        self._diagnostics.problem("")
+        return source
+
+    def _on_observation(self, msg) -> None:
+        if to_seconds(msg.header.stamp) >= self._last_stamp - 1e-6:
+            self._answered.set()
+
+    def _run(self) -> None:
+        due = time.time()
+        while not self._stop.is_set():
+            if self._source is None:
+                self._stop.wait(RETRY_S)
+                self._source = self._open()
+                due = time.time()
+                continue
+            try:
+                frame = self._source.read()
+            except SourceMissingError as error:
+                self._diagnostics.problem(f"{error} Trying again", error=True)
+                self._source.close()
+                self._source = None
+                continue
+            if frame is None:
+                if not self.config.loop:
+                    self._diagnostics.problem("the source has ended")
+                    return
+                self._source.rewind()
+                continue
+            image, age = frame
+            if not self._source.live:
+                due = self._wait(due)
+            try:
+                self._publish(image, time.time() - age)
+            except Exception:
+                # The context may be gone between the check and the call.
+                if self._stop.is_set() or not self.context.ok():
+                    return
+                raise
+
+    def _wait(self, due: float) -> float:
+        """Wait until a recorded frame's turn has come; returns the next one's."""
+        if self.config.rate == 0:
+            if self._frames and not self._answered.wait(ANSWER_S):
+                self._diagnostics.reject(
+                    "unanswered frame", f"no hand observation within {ANSWER_S} s of a picture"
+                )
+            self._answered.clear()
+            return due
+        period = 1.0 / (self.config.rate if self.config.rate > 0 else self._source.rate)
+        now = time.time()
+        if now < due:
+            self._stop.wait(due - now)
+            return due + period
+        # Late: the clip slips, so that no burst of old frames follows.
+        slipped = now - due
+        if self._frames and slipped > period:
+            self._diagnostics.counters["frames late"] += 1
+        return (now if slipped > period else due) + period
+
+    def _publish(self, image, stamp: float) -> None:
+        height, width = image.shape[:2]
+        if self._intrinsics is None or (self._intrinsics.width, self._intrinsics.height) != (
+            width,
+            height,
+        ):
+            self._intrinsics = self._make_intrinsics(width, height)
+        self._last_stamp = stamp
+        ros_stamp = to_stamp(stamp)
+        self._infos.publish(camera_info_to_msg(self._intrinsics, ros_stamp))
+        self._images.publish(image_to_msg(image, ros_stamp))
+        self._frames += 1
+        self._diagnostics.values["frames"] = self._frames
+
+    def _make_intrinsics(self, width: int, height: int) -> CameraIntrinsics:
+        if self._calibration is not None:
+            return self._calibration.scaled(width, height)
+        self.get_logger().warning(
+            f"no calibration: assuming a horizontal field of view of {self.config.fov_deg:g} "
+            "degrees; set calibration:=FILE, or fov_deg, for true distances"
+        )
+        return CameraIntrinsics.from_fov(width, height, self.config.fov_deg)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point."""
+    run(CameraNode, args)
