@@ -2,6 +2,7 @@
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from manip_core.camera import CameraIntrinsics
 from manip_core.hand import LEFT, RIGHT, Hand, palm_rotation
 from manip_core.hand_skeleton import NUM_KEYPOINTS, Keypoint
 from manip_core.interfaces import CAMERA_OPTICAL_FRAME
@@ -116,8 +117,21 @@ def hand_from_msg(msg: HandObservation) -> Hand:
     return hand
 
 
-def camera_info_to_msg(camera, stamp: Time) -> CameraInfo:
-    """CameraInfo of a ``manip_core.camera.CameraIntrinsics``."""
+def camera_from_msg(msg: CameraInfo) -> CameraIntrinsics:
+    """Intrinsics of a CameraInfo; raises ``ValueError`` where it holds none."""
+    return CameraIntrinsics(
+        width=msg.width,
+        height=msg.height,
+        fx=msg.k[0],
+        fy=msg.k[4],
+        cx=msg.k[2],
+        cy=msg.k[5],
+        distortion=tuple(msg.d),
+    )
+
+
+def camera_info_to_msg(camera: CameraIntrinsics, stamp: Time) -> CameraInfo:
+    """CameraInfo of a camera's intrinsics."""
     msg = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
     msg.header.stamp = stamp
     msg.header.frame_id = CAMERA_OPTICAL_FRAME

@@ -1,0 +1,44 @@
+# make sim    set up what is missing, then: a hand on video moves the robot, in the browser
+# make test   set up what is missing, then run the tests
+# make bench  measure everything the README states (takes a while)
+# Arguments of the graph are given in capitals: make sim SOURCE=0 HAND=left VIEWER=false RECORD=bags/one
+SHELL := /bin/bash
+ARGS := SOURCE RATE LOOP CALIBRATION FOV_DEG ESTIMATOR HAND MIRROR HAND_LENGTH VIEWER HOST PORT RVIZ RECORD ARM_SCALE HAND_DRIVER ENGAGE PARAMS
+lower = $(shell echo '$(1)' | tr A-Z a-z)
+# HOST is set by some shells to the machine's name: only what is given to make counts.
+given = $(foreach arg,$(ARGS),$(if $(filter command line,$(origin $(arg))),$(call lower,$(arg)):='$($(arg))'))
+
+.PHONY: sim perception test lint bench snapshot clip clean setup
+.DEFAULT_GOAL := sim
+
+sim: setup
+	@.venv/bin/manip sim $(given)
+
+perception: setup
+	@.venv/bin/manip perception $(given)
+
+setup:
+	@scripts/setup.sh
+
+.PHONY: setup-dev
+setup-dev:
+	@scripts/setup.sh dev
+
+test: setup-dev lint
+	@. scripts/env.sh && .venv/bin/python -m pytest
+
+lint: setup-dev
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+bench: setup-dev
+	@. scripts/env.sh && .venv/bin/python tests/bench/run.py
+
+snapshot: setup
+	@.venv/bin/manip snapshot --out docs/images
+
+clip:
+	python3 -m venv .venv-clip && .venv-clip/bin/pip install -q -r requirements/clip.txt
+	.venv-clip/bin/python scripts/make_demo_clip.py --out assets/demo
+
+clean:
+	rm -rf build install log log-build.txt .venv .venv-* models

@@ -1,0 +1,99 @@
+"""The ``manip`` command: starts node graphs where there is no ``ros2 launch``, and small tools."""
+
+import signal
+import sys
+from pathlib import Path
+
+from manip_bringup.graph import GRAPHS, USER_ERROR, Graph, NodeSpec, replay
+from manip_bringup.supervisor import Supervisor
+
+_PARAMS = "params"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: ``manip COMMAND [name:=value …]``."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return
+    command, *rest = argv
+    try:
+        status = _dispatch(command, rest)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"manip {command}: {error}", file=sys.stderr)
+        status = USER_ERROR
+    sys.exit(status)
+
+
+def usage() -> str:
+    """What the command can do."""
+    lines = ["manip COMMAND [name:=value ...]", ""]
+    for name, graph in GRAPHS.items():
+        lines += [f"manip {name}: {graph.help}"]
+        for argument in graph.arguments:
+            choices = f" ({' | '.join(argument.choices)})" if argument.choices else ""
+            lines.append(f"    {argument.name}:={argument.default:<12} {argument.help}{choices}")
+        lines.append(f"    {_PARAMS}:={'':<12} ROS parameter file, for every node")
+        lines.append("")
+    lines += [
+        "manip replay BAG [name:=value ...]: run a recorded bag through the sim graph again",
+        "manip snapshot [--out DIR]: pictures of the robot and the operator page",
+    ]
+    return "\n".join(lines)
+
+
+def parse(words: list[str]) -> dict[str, str]:
+    """``name:=value`` words as a dictionary; raises ``ValueError`` for any other word."""
+    given = {}
+    for word in words:
+        name, separator, value = word.partition(":=")
+        if not separator:
+            raise ValueError(f"arguments are written name:=value, got {word!r}")
+        given[name] = value
+    return given
+
+
+def _dispatch(command: str, rest: list[str]) -> int:
+    if command == "snapshot":
+        from manip_bringup import snapshot
+
+        return snapshot.main(rest) or 0
+    if command == "replay":
+        if not rest or ":=" in rest[0]:
+            raise ValueError("name the bag: manip replay BAG [name:=value ...]")
+        bag = Path(rest[0]).expanduser().resolve()
+        if not bag.exists():
+            raise FileNotFoundError(f"no bag at {bag}")
+        graph = GRAPHS["sim"]
+        given, params = _arguments(graph, rest[1:])
+        return _run(replay(graph, given, str(bag)), given, params)
+    if command not in GRAPHS:
+        choices = ", ".join((*GRAPHS, "replay", "snapshot"))
+        raise ValueError(f"no such command; there are {choices}")
+    graph = GRAPHS[command]
+    given, params = _arguments(graph, rest)
+    return _run(graph.nodes(given), given, params)
+
+
+def _arguments(graph: Graph, words: list[str]) -> tuple[dict[str, str], str]:
+    given = parse(words)
+    params = given.pop(_PARAMS, "")
+    if params and not Path(params).exists():
+        raise FileNotFoundError(f"no parameter file at {params}")
+    return graph.resolve(given), params
+
+
+def _run(nodes: list[NodeSpec], given: dict[str, str], params: str) -> int:
+    supervisor = Supervisor(nodes, params)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: supervisor.stop())
+    if given.get("viewer") == "true":
+        supervisor.say("manip", f"operator page: http://{given['host']}:{given['port']}")
+    supervisor.say("manip", f"{len(nodes)} nodes; Ctrl-C ends them")
+    status = supervisor.run()
+    supervisor.say("manip", "all ended")
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The node graph: which nodes, with which parameters. The one description that both the launch
+files and the ``manip`` command start, so that they cannot drift apart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from manip_core import resources
+from manip_core.hand import SIDES
+
+# Exit status of a node whose own arguments are wrong: starting it again would not help.
+USER_ERROR = 2
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A launch argument ``name:=value``."""
+
+    name: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process: an executable of a package, its node name and parameters."""
+
+    package: str
+    executable: str
+    parameters: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the node, which is that of its executable."""
+        return self.executable
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A set of nodes that is started together."""
+
+    help: str
+    arguments: tuple[Argument, ...]
+    nodes: Callable[[dict[str, str]], list[NodeSpec]]
+
+    def resolve(self, given: dict[str, str]) -> dict[str, str]:
+        """All arguments, given or default.
+
+        Raises:
+            ValueError: An unknown argument, or a value that is not among the choices.
+        """
+        known = {argument.name: argument for argument in self.arguments}
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ValueError(f"unknown arguments {unknown}; there are {', '.join(known)}")
+        for name, value in given.items():
+            choices = known[name].choices
+            if choices and value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        return {name: given.get(name, argument.default) for name, argument in known.items()}
+
+
+_SWITCH = ("true", "false")
+
+_PERCEPTION = (
+    Argument("source", "auto", "webcam index, video file, image folder, demo, or auto"),
+    Argument("rate", "-1", "frames/s of a file: -1 its own, 0 as fast as the graph keeps up"),
+    Argument("loop", "true", "start a file again at its end", _SWITCH),
+    Argument("calibration", "", "camera calibration YAML"),
+    Argument("fov_deg", "60", "horizontal field of view without a calibration [degrees]"),
+    Argument("estimator", "mediapipe", "hand pose estimator", ("mediapipe",)),
+    Argument("hand", "right", "which hand drives, and which Allegro is driven", SIDES),
+    Argument("mirror", "false", "let the other hand drive, mirrored", _SWITCH),
+    Argument("hand_length", "0", "your wrist to middle fingertip [m]; 0 for a grown-up's mean"),
+)
+_VIEWS = (
+    Argument("viewer", "true", "serve the operator page", _SWITCH),
+    Argument("host", "127.0.0.1", "address that the operator page listens on"),
+    Argument("port", "8080", "port of the operator page"),
+    Argument("rviz", "false", "publish for RViz 2, and start it where it is installed", _SWITCH),
+    Argument("record", "", "folder to record every topic to"),
+)
+_ARM_SCALE = Argument("arm_scale", "1.0", "metres of the robot's palm per metre of the wrist")
+_HAND_DRIVER = Argument(
+    "hand_driver", "v5", "Allegro driver's naming", ("v4", "v5", "ros2_control", "menagerie")
+)
+
+
+def _true(arguments: dict[str, str], name: str) -> bool:
+    return arguments.get(name) == "true"
+
+
+def _perception(a: dict[str, str]) -> list[NodeSpec]:
+    other = SIDES[1 - SIDES.index(a["hand"])]
+    seen = other if _true(a, "mirror") else a["hand"]
+    camera = {
+        "source": a["source"],
+        "rate": float(a["rate"]),
+        "loop": _true(a, "loop"),
+        "calibration": a["calibration"],
+        "fov_deg": float(a["fov_deg"]),
+    }
+    estimator = {
+        "estimator": a["estimator"],
+        "hand": seen,
+        "hand_length": float(a["hand_length"]),
+    }
+    return [
+        NodeSpec("manip_perception", "camera_node", camera),
+        NodeSpec("manip_perception", "hand_pose_node", estimator),
+        NodeSpec("manip_perception", "smoothing_node"),
+    ]
+
+
+def _views(a: dict[str, str]) -> list[NodeSpec]:
+    nodes = []
+    if _true(a, "viewer"):
+        viewer = {"hand": a["hand"], "host": a["host"], "port": int(a["port"])}
+        nodes.append(NodeSpec("manip_bringup", "viewer_node", viewer))
+    if _true(a, "rviz"):
+        nodes.append(NodeSpec("manip_bringup", "rviz_node", {"hand": a["hand"]}))
+    if a["record"]:
+        nodes.append(NodeSpec("manip_bringup", "recorder_node", {"directory": a["record"]}))
+    return nodes
+
+
+def _following(a: dict[str, str], *, auto_engage: bool, **control) -> list[NodeSpec]:
+    retargeting = {
+        "hand": a["hand"],
+        "mirror": _true(a, "mirror"),
+        "arm_scale": float(a["arm_scale"]),
+    }
+    driver = {"hand": a["hand"], "hand_driver": a["hand_driver"]}
+    return [
+        NodeSpec("manip_retargeting", "retargeting_node", retargeting),
+        NodeSpec("manip_control", "control_node", {**driver, "auto_engage": auto_engage, **control}),
+    ]
+
+
+def _sim(a: dict[str, str]) -> list[NodeSpec]:
+    robot = {"hand": a["hand"], "hand_driver": a["hand_driver"]}
+    return [
+        NodeSpec("manip_control", "mujoco_robot_node", robot),
+        *_following(a, auto_engage=_true(a, "engage")),
+        *_perception(a),
+        *_views(a),
+    ]
+
+
+def _real(a: dict[str, str]) -> list[NodeSpec]:
+    # A real robot waits for its operator, and starts slowly.
+    return [
+        *_following(a, auto_engage=False, speed_fraction=float(a["speed_fraction"])),
+        *_perception(a),
+        *_views(a),
+    ]
+
+
+GRAPHS = {
+    "sim": Graph(
+        "a hand on video moves the robot in MuJoCo",
+        (
+            *_PERCEPTION,
+            *_VIEWS,
+            _ARM_SCALE,
+            _HAND_DRIVER,
+            Argument("engage", "true", "engage by itself", _SWITCH),
+        ),
+        _sim,
+    ),
+    "perception": Graph(
+        "camera, hand pose and smoothing alone",
+        (*_PERCEPTION, *_VIEWS),
+        lambda a: [*_perception(a), *_views(a)],
+    ),
+    "real": Graph(
+        "the same for a real UR5e and Allegro Hand, whose drivers must be running",
+        (
+            *_PERCEPTION,
+            *_VIEWS,
+            _ARM_SCALE,
+            _HAND_DRIVER,
+            Argument("speed_fraction", "0.25", "share of the joints' speed limits to use"),
+        ),
+        _real,
+    ),
+}
+
+
+def replay(graph: Graph, arguments: dict[str, str], bag: str) -> list[NodeSpec]:
+    """The nodes of ``graph`` with a recorded bag in the camera's place."""
+    nodes = graph.nodes(arguments)
+    player = NodeSpec("manip_bringup", "replay_node", {"bag": bag, "loop": _true(arguments, "loop")})
+    return [player if node.executable == "camera_node" else node for node in nodes]
+
+
+def environment() -> dict[str, str]:
+    """Variables that every node is started with: transport of pictures without losses.
+
+    The shared-memory profile and the malloc thresholds took a 640x480 picture between two
+    processes from 14 ms to 3 ms; without the profile, 67 % and more of them were lost.
+    """
+    profile = str(resources.find("config/fastdds_shm.xml"))
+    return {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
+        "MALLOC_MMAP_THRESHOLD_": "67108864",
+        "MALLOC_TRIM_THRESHOLD_": "268435456",
+        "MALLOC_TOP_PAD_": "33554432",
+        # One thread a node: numpy's own would only get in each other's way on small arrays.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
