@@ -16,6 +16,10 @@ from manip_core import resources, scene
 from manip_core.hand import LEFT, RIGHT, SIDES
 
 XACRO = Path("urdf") / "ur5e_allegro.urdf.xacro"
+MESH_FOLDERS = {
+    "arm_meshes": "ur_description/meshes/ur5e/collision",
+    "hand_meshes": "allegro_hand_description/meshes",
+}
 
 ARM_JOINTS = (
     "shoulder_pan_joint",
@@ -78,7 +82,13 @@ def load_urdf(side: str = RIGHT, xacro_path: str | Path | None = None, meshes: s
     Args:
         side: ``"left"`` or ``"right"``.
         xacro_path: Another xacro file than the suite's own.
-        meshes: Folder with meshes to show instead of the primitives; empty for none.
+        meshes: Folder that holds ``ur_description`` or ``allegro_hand_description``, or both, whose
+            meshes are then shown instead of the primitives (``/opt/ros/jazzy/share``, the ``src``
+            of a workspace); empty for none. Collision geometry stays as it is.
+
+    Raises:
+        ValueError: No such side.
+        FileNotFoundError: ``meshes`` is given and holds no meshes.
     """
     path = Path(xacro_path) if xacro_path is not None else resources.find(XACRO)
     return _process_xacro(path.resolve(), check_side(side), str(meshes))
@@ -88,8 +98,23 @@ def load_urdf(side: str = RIGHT, xacro_path: str | Path | None = None, meshes: s
 def _process_xacro(path: Path, side: str, meshes: str) -> str:
     import xacro
 
-    document = xacro.process_file(str(path), mappings={"side": side, "meshes": meshes})
-    return document.toxml()
+    arguments = {"side": side} | (_find_meshes(Path(meshes)) if meshes else {})
+    return xacro.process_file(str(path), mappings=arguments).toxml()
+
+
+def _find_meshes(folder: Path) -> dict[str, str]:
+    """The xacro arguments that point to the meshes found below ``folder``."""
+    found = {}
+    for argument, name in (("arm_meshes", "upperarm.stl"), ("hand_meshes", "link_15.0_tip.[Ss][Tt][Ll]")):
+        if hits := sorted(folder.glob(f"**/{MESH_FOLDERS[argument]}/{name}")):
+            found[argument] = f"file://{hits[0].resolve().parent}"
+            if argument == "hand_meshes":
+                found["hand_mesh_suffix"] = hits[0].suffix[1:]
+    if not found:
+        raise FileNotFoundError(
+            f"no meshes in {folder}: expected {' or '.join(MESH_FOLDERS.values())} below it"
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +165,10 @@ def limits(side: str = RIGHT) -> Limits:
 
 def robot_spec(side: str = RIGHT, meshes: str = "") -> mujoco.MjSpec:
     """The robot alone as an editable MuJoCo specification: servos, tip sites, contact exclusions."""
-    spec = mujoco.MjSpec.from_string(load_urdf(side, meshes=meshes))
+    spec = mujoco.MjSpec.from_string(load_urdf(side, meshes=meshes).replace("file://", ""))
     spec.modelname = f"ur5e_allegro_{side}"
     spec.option.timestep = 0.002
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     scene.dress_geoms(spec)
     for body in spec.bodies[1:]:
