@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from manip_control.allegro_drivers import HAND_DRIVERS, hand_driver, our_names
 from manip_control.controller import ENGAGED, HOLD, ControlConfig, Controller
 from manip_core.robot_model import HAND_JOINTS, JOINT_NAMES, home, limits
@@ -61,9 +62,7 @@ def test_follows_once_engaged_and_stays_within_limits():
     assert bench.engage()[0]
     target = HOME + 0.3
     bench.follow(target, 1.5)
-    np.testing.assert_allclose(
-        bench.robot, np.clip(target, LIMITS.lower, LIMITS.upper), atol=1e-2
-    )
+    np.testing.assert_allclose(bench.robot, np.clip(target, LIMITS.lower, LIMITS.upper), atol=1e-2)
     assert bench.controller.reason == ""
     bench.assert_within_limits()
 
@@ -189,7 +188,8 @@ def test_a_target_may_name_some_joints_only():
 
 
 @pytest.mark.parametrize(
-    ("names", "positions"), [(JOINT_NAMES, HOME[:3]), (JOINT_NAMES[:5], HOME[:5]), (JOINT_NAMES, HOME * np.nan)]
+    ("names", "positions"),
+    [(JOINT_NAMES, HOME[:3]), (JOINT_NAMES[:5], HOME[:5]), (JOINT_NAMES, HOME * np.nan)],
 )
 def test_bad_joint_states_are_refused(names, positions):
     bench = Bench()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from manip_control.limiter import Limiter
 from manip_core.robot_model import Limits
 

@@ -134,7 +134,9 @@ def _following(a: dict[str, str], *, auto_engage: bool, **control) -> list[NodeS
     driver = {"hand": a["hand"], "hand_driver": a["hand_driver"]}
     return [
         NodeSpec("manip_retargeting", "retargeting_node", retargeting),
-        NodeSpec("manip_control", "control_node", {**driver, "auto_engage": auto_engage, **control}),
+        NodeSpec(
+            "manip_control", "control_node", {**driver, "auto_engage": auto_engage, **control}
+        ),
     ]
 
 
@@ -191,7 +193,9 @@ GRAPHS = {
 def replay(graph: Graph, arguments: dict[str, str], bag: str) -> list[NodeSpec]:
     """The nodes of ``graph`` with a recorded bag in the camera's place."""
     nodes = graph.nodes(arguments)
-    player = NodeSpec("manip_bringup", "replay_node", {"bag": bag, "loop": _true(arguments, "loop")})
+    player = NodeSpec(
+        "manip_bringup", "replay_node", {"bag": bag, "loop": _true(arguments, "loop")}
+    )
     return [player if node.executable == "camera_node" else node for node in nodes]
 
 

@@ -4,9 +4,9 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from manip_core import resources
 
 from manip_bringup.graph import GRAPHS, environment
+from manip_core import resources
 
 
 def describe(name: str) -> LaunchDescription:

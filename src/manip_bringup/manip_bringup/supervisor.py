@@ -157,7 +157,11 @@ class Supervisor:
 
     def _end_all(self) -> None:
         running = [entry.process for entry in self._processes if entry.process.poll() is None]
-        for sign, patience in ((signal.SIGINT, GRACE_S), (signal.SIGTERM, 1.0), (signal.SIGKILL, 1)):
+        for sign, patience in (
+            (signal.SIGINT, GRACE_S),
+            (signal.SIGTERM, 1.0),
+            (signal.SIGKILL, 1),
+        ):
             for process in running:
                 process.send_signal(sign)
             until = time.monotonic() + patience

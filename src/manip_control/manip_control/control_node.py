@@ -4,6 +4,13 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from manip_msgs.msg import TeleopState
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from manip_control.allegro_drivers import hand_driver
+from manip_control.controller import ENGAGED, ControlConfig, Controller
 from manip_core.interfaces import (
     ARM_COMMAND,
     HAND_COMMAND,
@@ -13,18 +20,11 @@ from manip_core.interfaces import (
     TELEOP_STATE,
 )
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES, limits
-from manip_msgs.msg import TeleopState
 from manip_ros.conversions import to_seconds, to_stamp
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
 from manip_ros.topics import publisher, service, subscription
-from rclpy.node import Node
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
-
-from manip_control.allegro_drivers import hand_driver
-from manip_control.controller import ENGAGED, ControlConfig, Controller
 
 STATE_PERIOD_S = 0.2
 
@@ -72,9 +72,7 @@ class ControlNode(Node):
     def _on_target(self, msg) -> None:
         stamp = to_seconds(msg.header.stamp)
         try:
-            self._controller.on_target(
-                msg.names, msg.positions, stamp, msg.confidence, self._now()
-            )
+            self._controller.on_target(msg.names, msg.positions, stamp, msg.confidence, self._now())
         except ValueError as error:
             self._diagnostics.reject("target", str(error))
 

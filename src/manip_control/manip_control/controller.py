@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from manip_core.robot_model import Limits
 
 from manip_control.limiter import Limiter
+from manip_core.robot_model import Limits
 
 HOLD, ENGAGED = 0, 1
 MODES = (HOLD, ENGAGED)
@@ -147,7 +147,9 @@ class Controller:
         if not np.isfinite(values).all():
             raise self._rejection("target holds values that are not finite")
         if not stamp >= now - self.config.max_age:
-            raise self._rejection(f"target is {now - stamp:.3f} s old, at most {self.config.max_age}")
+            raise self._rejection(
+                f"target is {now - stamp:.3f} s old, at most {self.config.max_age}"
+            )
         if stamp > now + self.config.max_future:
             raise self._rejection(f"target lies {stamp - now:.3f} s in the future")
         last = self._target_stamp

@@ -1,6 +1,7 @@
 """Position, velocity and acceleration limits on a stream of joint targets."""
 
 import numpy as np
+
 from manip_core.robot_model import Limits
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES, build_model
 
 

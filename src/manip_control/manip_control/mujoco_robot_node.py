@@ -4,6 +4,12 @@ import threading
 import time
 
 import mujoco
+from manip_msgs.msg import SceneObject, SceneObjects
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from manip_control.allegro_drivers import hand_driver, our_names
+from manip_control.mujoco_robot import MujocoRobot, RealTime, RobotConfig
 from manip_core.interfaces import (
     ARM_COMMAND,
     HAND_COMMAND,
@@ -14,17 +20,11 @@ from manip_core.interfaces import (
     WORLD_FRAME,
 )
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES
-from manip_msgs.msg import SceneObject, SceneObjects
 from manip_ros.conversions import image_to_msg, to_stamp
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
 from manip_ros.topics import publisher, service, subscription
-from rclpy.node import Node
-from sensor_msgs.msg import JointState
-
-from manip_control.allegro_drivers import hand_driver, our_names
-from manip_control.mujoco_robot import MujocoRobot, RealTime, RobotConfig
 
 OBJECT_PERIOD_S = 0.05
 IMAGE_SIZE = (640, 480)

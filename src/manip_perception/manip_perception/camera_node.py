@@ -4,14 +4,9 @@ import threading
 import time
 
 from manip_core.camera import CameraIntrinsics
-from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
-from manip_ros.conversions import camera_info_to_msg, image_to_msg, to_seconds, to_stamp
-from manip_ros.diagnostics import Diagnostics
-from manip_ros.main import run
-from manip_ros.parameters import declare_config
-from manip_ros.topics import publisher, subscription
 from rclpy.node import Node
 
+from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
 from manip_perception.camera import (
     CameraConfig,
     FrameSource,
@@ -20,6 +15,11 @@ from manip_perception.camera import (
     open_source,
     resolve,
 )
+from manip_ros.conversions import camera_info_to_msg, image_to_msg, to_seconds, to_stamp
+from manip_ros.diagnostics import Diagnostics
+from manip_ros.main import run
+from manip_ros.parameters import declare_config
+from manip_ros.topics import publisher, subscription
 
 RETRY_S = 1.0
 # How long rate 0 waits for the graph's answer to a picture before it goes on.

@@ -3,8 +3,11 @@
 import time
 
 from manip_core.camera import CameraIntrinsics
+from rclpy.node import Node
+
 from manip_core.hand import SIDES, Hand
 from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
+from manip_perception.estimator import make_estimator
 from manip_ros.conversions import (
     camera_from_msg,
     hand_to_msg,
@@ -15,9 +18,6 @@ from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare
 from manip_ros.topics import publisher, subscription
-from rclpy.node import Node
-
-from manip_perception.estimator import make_estimator
 
 
 class HandPoseNode(Node):

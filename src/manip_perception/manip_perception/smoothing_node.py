@@ -1,14 +1,14 @@
 """The smoothing node: filtered hands, each with the stamp of its image."""
 
+from rclpy.node import Node
+
 from manip_core.interfaces import OBSERVATION, SMOOTHED
+from manip_perception.smoothing import HandSmoother, SmoothingConfig
 from manip_ros.conversions import hand_from_msg, hand_to_msg, to_seconds
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
 from manip_ros.topics import publisher, subscription
-from rclpy.node import Node
-
-from manip_perception.smoothing import HandSmoother, SmoothingConfig
 
 
 class SmoothingNode(Node):

@@ -22,7 +22,7 @@ def planning_model(side: str, margin: float, *, hand_only: bool = False) -> mujo
     scene.add_table(spec)
     for geom in spec.geoms:
         geom.condim = 1
-        geom.margin = margin
+        geom.margin = margin / 2  # MuJoCo adds up the two geoms' margins
     spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     spec.option.disableflags |= (
         mujoco.mjtDisableBit.mjDSBL_LIMIT

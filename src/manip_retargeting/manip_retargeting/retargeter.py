@@ -20,8 +20,8 @@ ARM_DOFS = len(robot_model.ARM_JOINTS)
 # means over the seven people of DexYCB [m].
 DEFAULT_FINGER_LENGTHS = np.array([0.0814, 0.0840, 0.0806])
 DEFAULT_PALM_LENGTH = 0.0969
-# A frame's iterations end at steps below this [rad].
-_STATIONARY = 1e-4
+# A frame's iterations end at steps below this [rad]: linearising over it errs by some 30 µm.
+_STATIONARY = 0.02
 # A step that would penetrate is tried again at these lengths, then dropped.
 _BACKTRACK = (1.0, 0.5, 0.25, 0.1)
 
@@ -140,6 +140,11 @@ class Retargeter:
         """
         q = np.asarray(q, dtype=float)
         problem = self._posture_problem(q) or self._hand_problem(hand)
+        if not problem:
+            try:
+                palm_points(hand)
+            except ValueError as error:  # the keypoints span no palm
+                problem = str(error)
         if problem:
             return Result(q=self.q, status=Status.REJECTED, reason=problem)
         self._q = np.clip(q, self._all_limits.lower, self._all_limits.upper)
@@ -164,9 +169,13 @@ class Retargeter:
             problem = "not engaged"
         elif not (np.isfinite(dt) and dt > 0):
             problem = f"dt must be positive and finite, got {dt}"
+        if not problem:
+            try:
+                self._aim(hand)
+            except ValueError as error:  # the keypoints span no palm
+                problem = str(error)
         if problem:
             return Result(q=self.q, status=Status.REJECTED, reason=problem)
-        self._aim(hand)
         dt = min(dt, self.config.max_dt)
         start = self._q[self._free].copy()
         reach = self._speed * dt
@@ -239,10 +248,6 @@ class Retargeter:
             return "no hand is tracked"
         if (hand.side != self.side) != self.config.mirror:
             return f"a {hand.side} hand cannot drive a {self.side} robot hand, mirror={self.config.mirror}"
-        try:
-            palm_points(hand)
-        except ValueError as error:
-            return str(error)
         return None
 
     def _posture_problem(self, q: np.ndarray) -> str | None:

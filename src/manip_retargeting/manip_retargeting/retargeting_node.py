@@ -125,9 +125,7 @@ class RetargetingNode(Node):
         self._calibration = None
         seen = hands[-1].stamp - hands[0].stamp if len(hands) > 1 else 0.0
         if seen < CALIBRATION_SEEN * duration:
-            response.message = (
-                f"the hand was seen for {seen:.1f} of {duration:.1f} s: hold it open before the camera"
-            )
+            response.message = f"the hand was seen for {seen:.1f} of {duration:.1f} s: hold it open before the camera"
             return response
         try:
             scale = self._retargeter.calibrate(hands)

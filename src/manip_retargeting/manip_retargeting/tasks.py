@@ -10,19 +10,22 @@ from manip_retargeting.config import RetargetingConfig
 from manip_retargeting.hand_map import FINGERS, HandTargets
 
 
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``np.cross`` over the last axis for the small arrays here, a tenth of its cost."""
-    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
-    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
-    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    out[..., 0] = ay * bz - az * by
-    out[..., 1] = az * bx - ax * bz
-    out[..., 2] = ax * by - ay * bx
-    return out
+# (3, 9): a vector times this is its cross-product matrix, row by row.
+_SKEW = np.zeros((3, 3, 3))
+_SKEW[[2, 0, 1], [1, 2, 0], [0, 1, 2]] = 1.0
+_SKEW[[1, 2, 0], [2, 0, 1], [0, 1, 2]] = -1.0
+_SKEW = _SKEW.transpose(0, 1, 2).reshape(3, 9)
+
+
+def _skew(vectors: np.ndarray) -> np.ndarray:
+    """``(…, 3, 3)`` matrices S with ``S @ b = cross(vector, b)``."""
+    return (vectors @ _SKEW).reshape(*vectors.shape, 3)
 
 
 # Tips farther apart than this read as this far [m].
 FAR_APART = 0.5
+# Tip centres farther apart than this need no pinch row while no pinch is wanted [m].
+_NEAR = 0.06
 
 
 def tip_geom(model: mujoco.MjModel, body: str) -> int:
@@ -57,6 +60,7 @@ class HandFrames:
         self._palm = model.body(robot_model.PALM_FRAME).id
         self._tip_geoms = [tip_geom(model, name) for name in tips]
         self.nv = model.nv
+        self.points = np.empty((4, 4, 3))
         # Point k (anchors of joints 1, 2, 3, then the tip) is moved by joints 0 to k.
         self._moves = np.tril(np.ones((4, 4)))[None, :, :, None]
 
@@ -66,13 +70,15 @@ class HandFrames:
         ``points`` ``(4, 4, 3)`` [m], ``jacobian`` ``(4, 4, 4, 3)`` (finger, point, joint, axis)
         [m/rad], ``palm`` ``(3,)`` [m] and ``rotation`` ``(3, 3)`` of the palm.
         """
-        anchors, axes = data.xanchor[self._joints], data.xaxis[self._joints]
-        self.points = np.concatenate((anchors[:, 1:], data.xpos[self._tips][:, None]), axis=1)
+        anchors = data.xanchor[self._joints]
+        self._turns = _skew(data.xaxis[self._joints])
+        self.points[:, :3] = anchors[:, 1:]
+        self.points[:, 3] = data.xpos[self._tips]
         arms = self.points[:, :, None] - anchors[:, None]
-        self.jacobian = _cross(axes[:, None], arms) * self._moves
+        self.jacobian = (self._turns[:, None] @ arms[..., None])[..., 0] * self._moves
         self.palm = data.xpos[self._palm]
         self.rotation = data.xmat[self._palm].reshape(3, 3)
-        self._anchors, self._axes, self._data = anchors, axes, data
+        self._anchors, self._data = anchors, data
 
     def finger_size(self) -> tuple[float, np.ndarray]:
         """z of the middle finger's flexion axis in the palm frame [m], and the lengths ``(3,)`` of
@@ -80,29 +86,32 @@ class HandFrames:
         lengths = np.linalg.norm(np.diff(self.points[1:], axis=1), axis=-1).sum(-1)
         return float((self.points[2, 0] - self.palm) @ self.rotation[:, 2]), lengths
 
-    def gaps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Surface distances of the thumb's tip to those of index, middle and ring.
+    def gaps(self, fingers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Surface distances of the thumb's tip to other fingers' tips.
+
+        Args:
+            fingers: ``(k,)`` rows of FINGERS, without the thumb's.
 
         Returns:
-            ``(3,)`` distances [m], negative where they penetrate, and ``(3, 2, 4)`` their
+            ``(k,)`` distances [m], negative where they penetrate, and ``(k, 2, 4)`` their
             derivatives by the thumb's and the finger's own joints [m/rad].
         """
-        gaps, slopes, ends = np.empty(3), np.empty((3, 2, 4)), np.empty(6)
+        gaps, ends = np.empty(len(fingers)), np.empty((len(fingers), 6))
         thumb = self._tip_geoms[0]
-        for k, finger in enumerate(self._tip_geoms[1:]):
-            gaps[k] = mujoco.mj_geomDistance(
-                self._model, self._data, thumb, finger, FAR_APART, ends
+        for row, finger in enumerate(fingers):
+            gaps[row] = mujoco.mj_geomDistance(
+                self._model, self._data, thumb, self._tip_geoms[finger], FAR_APART, ends[row]
             )
-            points = ends.reshape(2, 1, 3)
-            apart = points[0, 0] - points[1, 0]
-            if gaps[k] < 0:
-                apart = -apart
-            normal = apart / max(np.sqrt(apart @ apart), 1e-9)
-            own = [0, k + 1]
-            moves = _cross(self._axes[own], points - self._anchors[own])
-            slopes[k] = moves @ normal
-            slopes[k, 1] *= -1.0
-        return gaps, slopes
+        points = ends.reshape(-1, 2, 3)
+        apart = points[:, 0] - points[:, 1]
+        lengths = np.sqrt((apart * apart).sum(-1))
+        # Ends of penetrating tips lie the other way round; the finger's end moves against the gap.
+        signs = np.where(gaps < 0, -1.0, 1.0) / np.maximum(lengths, 1e-9)
+        normals = (apart * signs[:, None])[:, None, None] * np.array([1.0, -1.0]).reshape(2, 1, 1)
+        pairs = np.stack((np.zeros_like(fingers), fingers), axis=1)
+        arms = points[:, :, None] - self._anchors[pairs]
+        moves = (self._turns[pairs] @ arms[..., None])[..., 0]
+        return gaps, (moves * normals).sum(-1)
 
 
 class HandTask(mink.Task):
@@ -120,7 +129,6 @@ class HandTask(mink.Task):
         self._config = config
         self._frames = frames
         self._index = (np.arange(4 * self._ROWS).reshape(4, self._ROWS, 1), frames.dofs[:, None])
-        self._pinch_index = (np.arange(-3, 0)[:, None], frames.dofs[1:])
         self._jacobian = np.zeros((4 * self._ROWS + 3, frames.nv))
         self._error = np.zeros(4 * self._ROWS + 3)
         self._lengths = np.linalg.norm(np.diff(frames.points, axis=1), axis=-1)[..., None]
@@ -129,6 +137,8 @@ class HandTask(mink.Task):
         self._segment_cost[0, :3] = 0.0
         self._targets: HandTargets | None = None
         self._contact = np.zeros(3)
+        self._pinched = np.empty(0, dtype=int)
+        self._slopes = np.empty((0, 2, 4))
 
     def set_target(self, targets: HandTargets, contact: np.ndarray) -> None:
         """``contact`` ``(3,)``: how much index, middle and ring should touch the thumb, 0 to 1."""
@@ -149,13 +159,20 @@ class HandTask(mink.Task):
         error[:, 0] = frames.points[:, 3] - frames.palm - targets.tips @ to_world
         error[:, 1:] = frames.points[:, 1:] - frames.points[:, :3]
         error[:, 1:] -= self._lengths * (targets.directions @ to_world)
-        gaps, self._slopes = frames.gaps()
-        closing = (config.pinch_cost * self._contact) ** 2
-        opening = (config.pinch_cost * (1.0 - self._contact)) ** 2 * (gaps < config.open_gap)
-        weight = closing + opening
-        wanted = (closing * config.pinch_gap + opening * config.open_gap) / (weight + 1e-12)
-        self._error[-3:] = gaps - wanted
-        self.cost[-3:] = np.sqrt(weight)
+        self.cost[-3:] = 0.0
+        tips = frames.points[:, 3]
+        near = ((tips[1:] - tips[0]) ** 2).sum(-1) < _NEAR**2
+        self._pinched = np.flatnonzero(near | (self._contact > 0))
+        self._slopes = self._slopes[:0]
+        if len(self._pinched):
+            contact = self._contact[self._pinched]
+            gaps, self._slopes = frames.gaps(self._pinched + 1)
+            closing = (config.pinch_cost * contact) ** 2
+            opening = (config.pinch_cost * (1.0 - contact)) ** 2 * (gaps < config.open_gap)
+            weight = closing + opening
+            wanted = (closing * config.pinch_gap + opening * config.open_gap) / (weight + 1e-12)
+            self._error[self._pinched - 3] = gaps - wanted
+            self.cost[self._pinched - 3] = np.sqrt(weight)
         return self._error
 
     def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
@@ -166,8 +183,9 @@ class HandTask(mink.Task):
         rows[:, 0] = points[:, 3]
         rows[:, 1:] = points[:, 1:] - points[:, :3]
         self._jacobian[self._index] = rows.reshape(4, self._ROWS, 4)
-        self._jacobian[-3:, frames.dofs[0]] = self._slopes[:, 0]
-        self._jacobian[self._pinch_index] = self._slopes[:, 1]
+        for row, slopes in zip(self._pinched, self._slopes, strict=True):
+            self._jacobian[row - 3, frames.dofs[0]] = slopes[0]
+            self._jacobian[row - 3, frames.dofs[row + 1]] = slopes[1]
         return self._jacobian
 
 

@@ -3,12 +3,13 @@
 import numpy as np
 from builtin_interfaces.msg import Time
 from manip_core.camera import CameraIntrinsics
+from manip_msgs.msg import HandObservation
+from sensor_msgs.msg import CameraInfo, Image
+
 from manip_core.hand import LEFT, RIGHT, Hand, palm_rotation
 from manip_core.hand_skeleton import NUM_KEYPOINTS, Keypoint
 from manip_core.interfaces import CAMERA_OPTICAL_FRAME
 from manip_core.rotation import quaternion_from_matrix
-from manip_msgs.msg import HandObservation
-from sensor_msgs.msg import CameraInfo, Image
 
 # Channels of the encodings that are read; all have 8 bits a channel.
 _CHANNELS = {"bgr8": 3, "rgb8": 3, "mono8": 1, "bgra8": 4, "rgba8": 4, "8UC1": 1, "8UC3": 3}

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from manip_core.interfaces import DIAGNOSTICS
 
+from manip_core.interfaces import DIAGNOSTICS
 from manip_ros.topics import publisher
 
 

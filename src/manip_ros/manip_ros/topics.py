@@ -2,8 +2,9 @@
 
 from importlib import import_module
 
-from manip_core.interfaces import Qos, Service, Topic
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from manip_core.interfaces import Qos, Service, Topic
 
 _PROFILES = {
     Qos.SENSOR: QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT),
