@@ -125,18 +125,16 @@ def _views(a: dict[str, str]) -> list[NodeSpec]:
     return nodes
 
 
-def _following(a: dict[str, str], *, auto_engage: bool, **control) -> list[NodeSpec]:
+def _following(a: dict[str, str], **control) -> list[NodeSpec]:
     retargeting = {
         "hand": a["hand"],
         "mirror": _true(a, "mirror"),
         "arm_scale": float(a["arm_scale"]),
     }
-    driver = {"hand": a["hand"], "hand_driver": a["hand_driver"]}
+    control |= {"hand": a["hand"], "hand_driver": a["hand_driver"]}
     return [
         NodeSpec("manip_retargeting", "retargeting_node", retargeting),
-        NodeSpec(
-            "manip_control", "control_node", {**driver, "auto_engage": auto_engage, **control}
-        ),
+        NodeSpec("manip_control", "control_node", control),
     ]
 
 

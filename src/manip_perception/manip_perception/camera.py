@@ -76,6 +76,7 @@ class FrameSource(ABC):
         """Start again at the first picture."""
         raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Free what the source holds."""
 
@@ -164,6 +165,9 @@ class ImageFolder(FrameSource):
 
     def rewind(self) -> None:
         self._next = 0
+
+    def close(self) -> None:
+        pass
 
 
 def demo_clip() -> Path:
