@@ -14,12 +14,9 @@ import numpy as np
 
 from manip_core import resources, scene
 from manip_core.hand import LEFT, RIGHT, SIDES
+from manip_core.meshes import show_meshes
 
 XACRO = Path("urdf") / "ur5e_allegro.urdf.xacro"
-MESH_FOLDERS = {
-    "arm_meshes": "ur_description/meshes/ur5e/collision",
-    "hand_meshes": "allegro_hand_description/meshes",
-}
 
 ARM_JOINTS = (
     "shoulder_pan_joint",
@@ -82,9 +79,8 @@ def load_urdf(side: str = RIGHT, xacro_path: str | Path | None = None, meshes: s
     Args:
         side: ``"left"`` or ``"right"``.
         xacro_path: Another xacro file than the suite's own.
-        meshes: Folder that holds ``ur_description`` or ``allegro_hand_description``, or both, whose
-            meshes are then shown instead of the primitives (``/opt/ros/jazzy/share``, the ``src``
-            of a workspace); empty for none. Collision geometry stays as it is.
+        meshes: Folder with meshes to show instead of the primitives, see `meshes.show_meshes`;
+            empty for none. Collision geometry stays as it is.
 
     Raises:
         ValueError: No such side.
@@ -95,26 +91,11 @@ def load_urdf(side: str = RIGHT, xacro_path: str | Path | None = None, meshes: s
 
 
 @lru_cache(maxsize=8)
-def _process_xacro(path: Path, side: str, meshes: str) -> str:
+def _process_xacro(path: Path, side: str, mesh_folder: str) -> str:
     import xacro
 
-    arguments = {"side": side} | (_find_meshes(Path(meshes)) if meshes else {})
-    return xacro.process_file(str(path), mappings=arguments).toxml()
-
-
-def _find_meshes(folder: Path) -> dict[str, str]:
-    """The xacro arguments that point to the meshes found below ``folder``."""
-    found = {}
-    for argument, name in (("arm_meshes", "upperarm.stl"), ("hand_meshes", "link_15.0_tip.[Ss][Tt][Ll]")):
-        if hits := sorted(folder.glob(f"**/{MESH_FOLDERS[argument]}/{name}")):
-            found[argument] = f"file://{hits[0].resolve().parent}"
-            if argument == "hand_meshes":
-                found["hand_mesh_suffix"] = hits[0].suffix[1:]
-    if not found:
-        raise FileNotFoundError(
-            f"no meshes in {folder}: expected {' or '.join(MESH_FOLDERS.values())} below it"
-        )
-    return found
+    urdf = xacro.process_file(str(path), mappings={"side": side}).toxml()
+    return show_meshes(urdf, Path(mesh_folder), side) if mesh_folder else urdf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,12 +207,10 @@ def _add_servos(spec: mujoco.MjSpec, bounds: Limits) -> None:
 
 
 def _exclude_neighbours(spec: mujoco.MjSpec) -> None:
-    """Exclude pairs that overlap by construction; parent and child are excluded by MuJoCo."""
-    pairs = [("base_link_inertia", "shoulder_link"), ("wrist_3_link", PALM_FRAME)]
-    for finger in FINGER_PREFIXES.values():
-        pairs.append((PALM_FRAME, f"{finger}_base"))
-        pairs.append((f"{finger}_distal", f"{finger}_tip"))
-        pairs.append((f"{finger}_medial", f"{finger}_tip"))
-    pairs.append((PALM_FRAME, "th_proximal"))
-    for first, second in pairs:
+    """Exclude pairs that overlap by construction.
+
+    MuJoCo itself leaves out parent and child (except where the parent stands still) and bodies
+    welded to each other.
+    """
+    for first, second in (("base_link_inertia", "shoulder_link"), (PALM_FRAME, "th_proximal")):
         spec.add_exclude(name=f"{first}-{second}", bodyname1=first, bodyname2=second)
