@@ -48,7 +48,9 @@ def show_meshes(urdf: str, folder: Path, side: str) -> str:
         if found := next((folder / name for name in names if (folder / name).is_dir()), None):
             tables.append((found.resolve(), table))
     if not tables:
-        raise FileNotFoundError(f"no meshes in {folder}: expected one of {ARM_FOLDERS + HAND_FOLDERS}")
+        raise FileNotFoundError(
+            f"no meshes in {folder}: expected one of {ARM_FOLDERS + HAND_FOLDERS}"
+        )
     robot = ET.fromstring(urdf)
     for place, table in tables:
         for link in robot.iter("link"):
@@ -58,10 +60,15 @@ def show_meshes(urdf: str, folder: Path, side: str) -> str:
 
 
 def _hand_table(side: str) -> dict[str, tuple[str, str, str]]:
+    # Wonik's left palm and thumb base are drawn in turned frames.
     left = side == "left"
     table = {
-        "allegro_palm": ("base_link_left", "0 0 0", f"{-pi / 2} 0 0") if left else ("base_link", "0 0 0", "0 0 0"),
-        "th_base": (f"link_12.0_{side}", "0 0 0", f"{pi if left else 0} 0 0"),
+        "allegro_palm": (
+            "base_link_left" if left else "base_link",
+            "0 0 0",
+            f"{-left * pi / 2} 0 0",
+        ),
+        "th_base": (f"link_12.0_{side}", "0 0 0", f"{left * pi} 0 0"),
     }
     for finger, stems in (("ff", _FINGER), ("mf", _FINGER), ("rf", _FINGER), ("th", _THUMB)):
         table |= {f"{finger}_{part}": (stem, "0 0 0", "0 0 0") for part, stem in stems.items()}

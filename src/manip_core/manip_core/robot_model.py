@@ -46,9 +46,11 @@ ARM_ACCELERATION = (10.0, 10.0, 10.0, 20.0, 20.0, 20.0)
 HAND_ACCELERATION = 100.0
 
 # Position servos: stiffness [N m/rad], damping [N m s/rad], rotor inertia [kg m^2] seen at the
-# joint. The arm is stiff as a UR's inner loop is; the hand is soft as an Allegro's PD loop is.
-ARM_SERVO = {"kp": (6000.0,) * 3 + (2000.0,) * 3, "kv": (600.0,) * 3 + (150.0,) * 3, "armature": 0.1}
-HAND_SERVO = {"kp": 6.0, "kv": 0.2, "armature": 0.001}
+# joint. Near critically damped at home; they trail a moving target by damping / stiffness, 20 to
+# 35 ms, about what a UR's servoj and an Allegro's PD loop do.
+ARM_SERVO = {"kp": (10000.0,) * 3 + (3000.0,) * 3, "kv": (350.0,) * 3 + (60.0,) * 3}
+HAND_SERVO = {"kp": 6.0, "kv": 0.2}
+ARM_ARMATURE, HAND_ARMATURE = 0.1, 0.001
 
 # Palm upright, leaning forward by 20 degrees and facing +x, as an operator's hand shown to a webcam
 # does; allegro_palm at (0.5, -0.1333, 0.5) m on the right, mirrored on the left, so that the arm
@@ -145,7 +147,7 @@ def limits(side: str = RIGHT) -> Limits:
 
 
 def robot_spec(side: str = RIGHT, meshes: str = "") -> mujoco.MjSpec:
-    """The robot alone as an editable MuJoCo specification: servos, tip sites, contact exclusions."""
+    """The robot alone as an editable MuJoCo specification: servos, sites, contact exclusions."""
     spec = mujoco.MjSpec.from_string(load_urdf(side, meshes=meshes).replace("file://", ""))
     spec.modelname = f"ur5e_allegro_{side}"
     spec.option.timestep = 0.002
@@ -184,7 +186,7 @@ def build_model(side: str = RIGHT, *, with_scene: bool = True, meshes: str = "")
 
 
 def camera_mount(side: str = RIGHT) -> tuple[np.ndarray, np.ndarray]:
-    """Pose of ``camera_optical_frame`` in world: rotation ``(3, 3)``, translation ``(3,)`` in [m]."""
+    """Pose of ``camera_optical_frame`` in world: ``(3, 3)`` and ``(3,)`` in [m]."""
     model = build_model(side, with_scene=False)
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
@@ -193,15 +195,13 @@ def camera_mount(side: str = RIGHT) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _add_servos(spec: mujoco.MjSpec, bounds: Limits) -> None:
-    arm = len(ARM_JOINTS)
+    hand = len(HAND_JOINTS)
+    kp = ARM_SERVO["kp"] + (HAND_SERVO["kp"],) * hand
+    kv = ARM_SERVO["kv"] + (HAND_SERVO["kv"],) * hand
     for i, name in enumerate(JOINT_NAMES):
-        joint = spec.joint(name)
-        servo = ARM_SERVO if i < arm else HAND_SERVO
-        kp, kv = (servo[key][i] if i < arm else servo[key] for key in ("kp", "kv"))
-        joint.armature = servo["armature"]
-        actuator = spec.add_actuator(name=name, target=name)
-        actuator.trntype = mujoco.mjtTrn.mjTRN_JOINT
-        actuator.set_to_position(kp=kp, kv=kv)
+        spec.joint(name).armature = ARM_ARMATURE if name in ARM_JOINTS else HAND_ARMATURE
+        actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        actuator.set_to_position(kp=kp[i], kv=kv[i])
         actuator.ctrlrange = [bounds.lower[i], bounds.upper[i]]
         actuator.forcerange = [-bounds.effort[i], bounds.effort[i]]
 

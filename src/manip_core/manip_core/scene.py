@@ -37,8 +37,12 @@ class Prop:
 
 # All fit an Allegro's grasp and lie within reach of the home pose.
 PROPS = (
-    Prop("cube", _GEOM.mjGEOM_BOX, (0.026, 0.026, 0.026), (0.42, -0.34), 0.10, (0.85, 0.30, 0.24, 1)),
-    Prop("can", _GEOM.mjGEOM_CYLINDER, (0.033, 0.055, 0), (0.62, -0.10), 0.25, (0.16, 0.47, 0.72, 1)),
+    Prop(
+        "cube", _GEOM.mjGEOM_BOX, (0.026, 0.026, 0.026), (0.42, -0.34), 0.10, (0.85, 0.30, 0.24, 1)
+    ),
+    Prop(
+        "can", _GEOM.mjGEOM_CYLINDER, (0.033, 0.055, 0), (0.62, -0.10), 0.25, (0.16, 0.47, 0.72, 1)
+    ),
     Prop("ball", _GEOM.mjGEOM_SPHERE, (0.032, 0, 0), (0.50, 0.12), 0.06, (0.95, 0.72, 0.16, 1)),
     Prop("block", _GEOM.mjGEOM_BOX, (0.02, 0.02, 0.06), (0.64, -0.36), 0.15, (0.30, 0.60, 0.36, 1)),
 )
@@ -72,7 +76,7 @@ def add_table(spec: mujoco.MjSpec) -> None:
 
 
 def add_surroundings(spec: mujoco.MjSpec, side: str) -> None:
-    """Floor, table legs, sky, lights, the cameras ``overview`` and ``operator``, and the objects."""
+    """Floor, table legs, sky, lights, cameras ``overview`` and ``operator``, and the objects."""
     mirror = 1.0 if side == RIGHT else -1.0
     _add_room(spec)
     for prop in PROPS:
@@ -91,8 +95,8 @@ def add_surroundings(spec: mujoco.MjSpec, side: str) -> None:
         )
         for key in spec.keys:
             key.qpos = np.concatenate((key.qpos, body.pos, (1, 0, 0, 0)))
-    _add_camera(spec, "overview", eye=(1.5, -1.05 * mirror, 0.85), target=(0.27, 0.0, 0.27))
-    _add_camera(spec, "operator", eye=(-0.62, -0.62 * mirror, 0.92), target=(0.5, -0.1 * mirror, 0.27))
+    _add_camera(spec, "overview", eye=(1.35, -0.95 * mirror, 0.8), target=(0.27, 0, 0.27))
+    _add_camera(spec, "operator", eye=(-0.6, -0.6 * mirror, 0.9), target=(0.5, -0.1 * mirror, 0.27))
 
 
 def _add_room(spec: mujoco.MjSpec) -> None:
@@ -117,7 +121,7 @@ def _add_room(spec: mujoco.MjSpec) -> None:
         width=256,
         height=256,
     )
-    tiles = spec.add_material(name="tiles", texrepeat=[1, 1], texuniform=True, reflectance=0.05, specular=0.1)
+    tiles = spec.add_material(name="tiles", texuniform=True, specular=0.1)
     tiles.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
     world.add_geom(
         name="floor",
@@ -147,8 +151,9 @@ def _add_room(spec: mujoco.MjSpec) -> None:
     spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]
     spec.visual.headlight.specular = [0.1, 0.1, 0.1]
     spec.visual.quality.shadowsize = 4096
-    spec.visual.map.shadowclip = 1.5
-    spec.visual.map.znear = 0.02
+    spec.visual.map.shadowclip = 0.7
+    spec.visual.map.znear, spec.visual.map.zfar = 0.02, 12
+    spec.visual.rgba.haze = [0.70, 0.75, 0.80, 1]
     world.add_light(
         name="sun",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
