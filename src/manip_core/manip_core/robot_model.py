@@ -162,7 +162,9 @@ def robot_spec(side: str = RIGHT, meshes: str = "") -> mujoco.MjSpec:
     spec.body(PALM_FRAME).add_site(name=PALM_FRAME, size=[0.002, 0, 0], group=4)
     spec.body("tool0").add_site(name="tool0", size=[0.002, 0, 0], group=4)
     _add_servos(spec, limits(side))
-    _exclude_neighbours(spec)
+    # MuJoCo leaves out parent and child, except where the parent stands still. This one pair is all
+    # that overlaps by construction.
+    spec.add_exclude(name="base-shoulder", bodyname1="base_link_inertia", bodyname2="shoulder_link")
     spec.add_key(name="home", qpos=home(side), ctrl=home(side))
     return spec
 
@@ -204,13 +206,3 @@ def _add_servos(spec: mujoco.MjSpec, bounds: Limits) -> None:
         actuator.set_to_position(kp=kp[i], kv=kv[i])
         actuator.ctrlrange = [bounds.lower[i], bounds.upper[i]]
         actuator.forcerange = [-bounds.effort[i], bounds.effort[i]]
-
-
-def _exclude_neighbours(spec: mujoco.MjSpec) -> None:
-    """Exclude pairs that overlap by construction.
-
-    MuJoCo itself leaves out parent and child (except where the parent stands still) and bodies
-    welded to each other.
-    """
-    for first, second in (("base_link_inertia", "shoulder_link"), (PALM_FRAME, "th_proximal")):
-        spec.add_exclude(name=f"{first}-{second}", bodyname1=first, bodyname2=second)

@@ -151,13 +151,13 @@ def _add_room(spec: mujoco.MjSpec) -> None:
     spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]
     spec.visual.headlight.specular = [0.1, 0.1, 0.1]
     spec.visual.quality.shadowsize = 4096
-    spec.visual.map.shadowclip = 0.7
+    spec.visual.map.shadowclip = 0.8
     spec.visual.map.znear, spec.visual.map.zfar = 0.02, 12
     spec.visual.rgba.haze = [0.70, 0.75, 0.80, 1]
     world.add_light(
         name="sun",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        pos=[0.4, 0, 2.0],
+        pos=[-0.28, -0.88, 2.5],
         dir=[0.25, 0.35, -1],
         diffuse=[0.55, 0.55, 0.53],
         specular=[0.2, 0.2, 0.2],
