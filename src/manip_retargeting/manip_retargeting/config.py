@@ -27,7 +27,6 @@ class RetargetingConfig:
         damping: Weight on every joint's step; keeps the problem well posed.
         acceleration_cost: Weight on the change of every joint's step from frame to frame.
         pinch_cost: Weight of a pinch's gap, at full contact.
-        pinch_tip_share: Part of the fingertip weight that stays on two fingers that pinch.
         contact_low: Contact likelihood below which the fingers are held apart.
         contact_high: Contact likelihood from which a pinch is fully wanted.
         pinch_gap: Surface distance that a pinch closes to [m].
@@ -49,13 +48,12 @@ class RetargetingConfig:
     palm_position_cost: float = 2.0
     palm_rotation_cost: float = 0.5
     tip_cost: float = 1.0
-    segment_cost: float = 0.1
+    segment_cost: float = 0.05
     posture_cost: float = 0.002
     arm_posture_cost: float = 0.004
     damping: float = 1e-5
     acceleration_cost: float = 0.002
     pinch_cost: float = 6.0
-    pinch_tip_share: float = 0.3
     contact_low: float = 0.3
     contact_high: float = 0.6
     pinch_gap: float = 0.001

@@ -49,6 +49,12 @@ def _weld_arm(spec: mujoco.MjSpec, home: np.ndarray) -> None:
         mujoco.mju_mulQuat(turned, body.quat, turn)
         body.quat = turned
         spec.delete(joint)
+    # The palm is now part of the world, whose children MuJoCo does not spare as a parent's.
+    palm = spec.body(robot_model.PALM_FRAME)
+    spared = {frozenset((pair.bodyname1, pair.bodyname2)) for pair in spec.excludes}
+    for child in palm.bodies:
+        if {palm.name, child.name} not in spared:
+            spec.add_exclude(bodyname1=palm.name, bodyname2=child.name)
 
 
 class Planner(mink.Configuration):

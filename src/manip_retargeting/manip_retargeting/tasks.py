@@ -93,8 +93,9 @@ class HandFrames:
             fingers: ``(k,)`` rows of FINGERS, without the thumb's.
 
         Returns:
-            ``(k,)`` distances [m], negative where they penetrate, and ``(k, 2, 4)`` their
-            derivatives by the thumb's and the finger's own joints [m/rad].
+            ``(k,)`` distances [m], negative where they penetrate; ``(k, 3)`` unit vectors along
+            which the thumb's tip moves away; ``(k, 2, 4, 3)`` velocities of the nearest points, the
+            thumb's and the finger's, by their own joints [m/rad].
         """
         gaps, ends = np.empty(len(fingers)), np.empty((len(fingers), 6))
         thumb = self._tip_geoms[0]
@@ -104,88 +105,93 @@ class HandFrames:
             )
         points = ends.reshape(-1, 2, 3)
         apart = points[:, 0] - points[:, 1]
-        lengths = np.sqrt((apart * apart).sum(-1))
-        # Ends of penetrating tips lie the other way round; the finger's end moves against the gap.
-        signs = np.where(gaps < 0, -1.0, 1.0) / np.maximum(lengths, 1e-9)
-        normals = (apart * signs[:, None])[:, None, None] * np.array([1.0, -1.0]).reshape(2, 1, 1)
+        # The ends of penetrating tips lie the other way round.
+        lengths = np.copysign(np.maximum(np.sqrt((apart * apart).sum(-1)), 1e-9), gaps)
         pairs = np.stack((np.zeros_like(fingers), fingers), axis=1)
         arms = points[:, :, None] - self._anchors[pairs]
-        moves = (self._turns[pairs] @ arms[..., None])[..., 0]
-        return gaps, (moves * normals).sum(-1)
+        return gaps, apart / lengths[:, None], (self._turns[pairs] @ arms[..., None])[..., 0]
 
 
 class HandTask(mink.Task):
     """Fingertip vectors, segment directions and pinches of the whole hand, as one residual.
 
     Rows of finger f: its tip against the target (3), its three segments against their directions at
-    the robot's own lengths (9). Then one row each for index, middle and ring: the gap between its
-    tip and the thumb's, closed as far as contact is likely and held open where it is not.
+    the robot's own lengths (9). Then three rows each for index, middle and ring: the gap between
+    its tip and the thumb's, closed as far as contact is likely and held open where it is not. The
+    gap is a distance, which bends with every step across it: its second derivative weighs the other
+    two directions, or the solver would overshoot from side to side (Newton's method, not
+    Gauss-Newton's).
     """
 
     _ROWS = 12
+    _PINCH_ROWS = 9
 
     def __init__(self, config: RetargetingConfig, frames: HandFrames):
-        super().__init__(cost=np.ones(4 * self._ROWS + 3))
+        super().__init__(cost=np.ones(4 * self._ROWS + self._PINCH_ROWS))
         self._config = config
         self._frames = frames
         self._index = (np.arange(4 * self._ROWS).reshape(4, self._ROWS, 1), frames.dofs[:, None])
-        self._jacobian = np.zeros((4 * self._ROWS + 3, frames.nv))
-        self._error = np.zeros(4 * self._ROWS + 3)
+        self._jacobian = np.zeros((4 * self._ROWS + self._PINCH_ROWS, frames.nv))
+        self._error = np.zeros(4 * self._ROWS + self._PINCH_ROWS)
         self._lengths = np.linalg.norm(np.diff(frames.points, axis=1), axis=-1)[..., None]
-        self._segment_cost = np.full((4, 9), config.segment_cost)
+        cost = self.cost[: 4 * self._ROWS].reshape(4, self._ROWS)
+        cost[:, :3] = config.tip_cost
+        cost[:, 3:] = config.segment_cost
         # The thumb's first segment has no human twin: the robot's runs across its base.
-        self._segment_cost[0, :3] = 0.0
+        cost[0, 3:6] = 0.0
         self._targets: HandTargets | None = None
         self._contact = np.zeros(3)
         self._pinched = np.empty(0, dtype=int)
-        self._slopes = np.empty((0, 2, 4))
 
     def set_target(self, targets: HandTargets, contact: np.ndarray) -> None:
         """``contact`` ``(3,)``: how much index, middle and ring should touch the thumb, 0 to 1."""
         self._targets = targets
         self._contact = contact
-        config = self._config
-        share = 1.0 - (1.0 - config.pinch_tip_share) * contact
-        cost = self.cost[: 4 * self._ROWS].reshape(4, self._ROWS)
-        cost[0, :3] = config.tip_cost * share.min()
-        cost[1:, :3] = config.tip_cost * share[:, None]
-        cost[:, 3:] = self._segment_cost
 
     def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
-        """``(51,)`` what is, less what should be [m]; also sets the costs of the pinch rows."""
+        """``(57,)`` what is, less what should be [m]; also sets the costs of the pinch rows."""
         frames, targets, config = self._frames, self._targets, self._config
         to_world = frames.rotation.T
         error = self._error[: 4 * self._ROWS].reshape(4, 4, 3)
         error[:, 0] = frames.points[:, 3] - frames.palm - targets.tips @ to_world
         error[:, 1:] = frames.points[:, 1:] - frames.points[:, :3]
         error[:, 1:] -= self._lengths * (targets.directions @ to_world)
-        self.cost[-3:] = 0.0
+        pinch_cost = self.cost[-self._PINCH_ROWS :].reshape(3, 3)
+        pinch_cost[:] = 0.0
         tips = frames.points[:, 3]
         near = ((tips[1:] - tips[0]) ** 2).sum(-1) < _NEAR**2
         self._pinched = np.flatnonzero(near | (self._contact > 0))
-        self._slopes = self._slopes[:0]
         if len(self._pinched):
             contact = self._contact[self._pinched]
-            gaps, self._slopes = frames.gaps(self._pinched + 1)
+            gaps, self._normals, self._moves = frames.gaps(self._pinched + 1)
             closing = (config.pinch_cost * contact) ** 2
             opening = (config.pinch_cost * (1.0 - contact)) ** 2 * (gaps < config.open_gap)
             weight = closing + opening
             wanted = (closing * config.pinch_gap + opening * config.open_gap) / (weight + 1e-12)
-            self._error[self._pinched - 3] = gaps - wanted
-            self.cost[self._pinched - 3] = np.sqrt(weight)
+            excess = gaps - wanted
+            pinch_cost[self._pinched] = np.sqrt(weight)[:, None]
+            pinch_error = self._error[-self._PINCH_ROWS :].reshape(3, 3)
+            pinch_error[self._pinched] = excess[:, None] * self._normals
+            self._curvature = np.maximum(excess, 0.0) / (np.abs(gaps) + 2 * robot_model.TIP_RADIUS)
         return self._error
 
     def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
-        """``(51, nv)`` derivative of the error [m/rad]."""
+        """``(57, nv)`` derivative of the error [m/rad]."""
         frames = self._frames
         points = frames.jacobian.swapaxes(2, 3)  # (finger, point, axis, joint)
         rows = np.empty((4, 4, 3, 4))
         rows[:, 0] = points[:, 3]
         rows[:, 1:] = points[:, 1:] - points[:, :3]
         self._jacobian[self._index] = rows.reshape(4, self._ROWS, 4)
-        for row, slopes in zip(self._pinched, self._slopes, strict=True):
-            self._jacobian[row - 3, frames.dofs[0]] = slopes[0]
-            self._jacobian[row - 3, frames.dofs[row + 1]] = slopes[1]
+        if len(self._pinched):
+            bent = np.sqrt(self._curvature)[:, None, None]
+            along = self._normals[:, :, None] * self._normals[:, None, :]
+            metric = along + bent * (np.eye(3) - along)
+            slopes = metric[:, None] @ self._moves.swapaxes(2, 3)  # (pinch, end, axis, joint)
+            pinches = self._jacobian[-self._PINCH_ROWS :].reshape(3, 3, -1)
+            for row, (thumb, finger) in zip(self._pinched, slopes, strict=True):
+                pinches[row][:, frames.dofs[0]] = thumb
+                pinches[row][:, frames.dofs[row + 1]] = -finger
         return self._jacobian
 
 
