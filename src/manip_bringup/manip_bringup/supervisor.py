@@ -110,7 +110,7 @@ class Supervisor:
         if self._out.isatty():
             label = f"\033[{self._colour.get(name, 1)}m{label}\033[0m"
         with self._print:
-            print(label, text, file=self._out, flush=True)
+            print(f"{label} {text}", file=self._out, flush=True)
 
     def _start(self, node: NodeSpec) -> _Process:
         process = subprocess.Popen(
