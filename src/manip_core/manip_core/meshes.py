@@ -81,19 +81,21 @@ def _replace_visuals(link: ET.Element, place: Path, stem: str, xyz: str, rpy: st
     visuals = link.findall("visual")
     if not parts or not visuals:
         return
-    own_material = visuals[0].find("material").get("name")
     for visual in visuals:
         link.remove(visual)
     for path in parts:
         visual = ET.SubElement(link, "visual")
         ET.SubElement(visual, "origin", xyz=xyz, rpy=rpy)
         ET.SubElement(ET.SubElement(visual, "geometry"), "mesh", filename=f"file://{path}")
-        ET.SubElement(visual, "material", name=_part_colour(path) or own_material)
+        ET.SubElement(visual, "material", name=_part_colour(path))
 
 
-def _part_colour(path: Path) -> str | None:
-    if path.suffix.lower() != ".obj":
-        return None
-    with path.open() as file:
-        material = next((line for line in file if line.startswith("usemtl")), "").lower()
-    return next((ours for theirs, ours in _COLOURS.items() if theirs in material), None)
+def _part_colour(path: Path) -> str:
+    """The name of the URDF's material for a mesh file; STL has no colours of its own."""
+    if path.suffix.lower() == ".obj":
+        with path.open() as file:
+            material = next((line for line in file if line.startswith("usemtl")), "").lower()
+        return next((ours for theirs, ours in _COLOURS.items() if theirs in material), "grey")
+    if path.stem.endswith("tip"):
+        return "rubber"
+    return "black" if "link" in path.stem else "grey"

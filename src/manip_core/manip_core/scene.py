@@ -78,7 +78,7 @@ def add_table(spec: mujoco.MjSpec) -> None:
 def add_surroundings(spec: mujoco.MjSpec, side: str) -> None:
     """Floor, table legs, sky, lights, cameras ``overview`` and ``operator``, and the objects."""
     mirror = 1.0 if side == RIGHT else -1.0
-    _add_room(spec)
+    _add_room(spec, mirror)
     for prop in PROPS:
         x, y = prop.place
         body = spec.worldbody.add_body(name=prop.name, pos=[x, mirror * y, prop.height])
@@ -99,7 +99,7 @@ def add_surroundings(spec: mujoco.MjSpec, side: str) -> None:
     _add_camera(spec, "operator", eye=(-0.6, -0.6 * mirror, 0.9), target=(0.5, -0.1 * mirror, 0.27))
 
 
-def _add_room(spec: mujoco.MjSpec) -> None:
+def _add_room(spec: mujoco.MjSpec, mirror: float) -> None:
     world = spec.worldbody
     texture = mujoco.mjtTexture
     gradient = mujoco.mjtBuiltin
@@ -157,8 +157,8 @@ def _add_room(spec: mujoco.MjSpec) -> None:
     world.add_light(
         name="sun",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        pos=[-0.28, -0.88, 2.5],
-        dir=[0.25, 0.35, -1],
+        pos=[-0.28, -0.88 * mirror, 2.5],
+        dir=[0.25, 0.35 * mirror, -1],
         diffuse=[0.55, 0.55, 0.53],
         specular=[0.2, 0.2, 0.2],
     )
