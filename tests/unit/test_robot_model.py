@@ -205,6 +205,33 @@ def test_home_shows_the_palm_to_the_camera_and_touches_nothing(robots, side):
     assert seen[2] > 0.4 and np.abs(seen[:2]).max() < 0.1 * seen[2]
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_the_palm_is_free_to_turn_and_move_about_home(robots, side):
+    """By 60 degrees about each axis and 0.2 m along it, in small steps from home."""
+    model, data = robots[side]
+    palm = model.body(robot_model.PALM_FRAME).id
+    jacobian, quat, turn = np.zeros((6, model.nv)), np.zeros(4), np.zeros(3)
+    data.qpos[:] = robot_model.home(side)
+    mujoco.mj_forward(model, data)
+    start = pose(data, robot_model.PALM_FRAME)
+    for axis in np.vstack((np.eye(3), -np.eye(3))):
+        for angle, way in ((np.deg2rad(60), 0.0), (0.0, 0.2)):
+            data.qpos[:] = robot_model.home(side)
+            for part in np.linspace(0.1, 1.0, 10):
+                target = rotation(axis, part * angle) @ start[:3, :3]
+                place = start[:3, 3] + part * way * axis
+                for _ in range(10):
+                    mujoco.mj_forward(model, data)
+                    now = pose(data, robot_model.PALM_FRAME)
+                    mujoco.mju_mat2Quat(quat, (target @ now[:3, :3].T).ravel())
+                    mujoco.mju_quat2Vel(turn, quat, 1.0)
+                    error = np.r_[place - now[:3, 3], turn]
+                    mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], palm)
+                    data.qpos[:6] += np.linalg.lstsq(jacobian[:, :6], error, rcond=1e-3)[0]
+                assert np.linalg.norm(error) < 1e-4, (axis, angle, way, part)
+                assert data.ncon == 0, (axis, angle, way, part, contacts(model, data))
+
+
 def test_each_finger_moves_through_its_range_alone(robots):
     """Fingers alone touch next to nothing, the thumb only what it can really reach."""
     for side in SIDES:
@@ -239,10 +266,10 @@ def test_real_collisions_are_seen(robots):
     assert any(a.startswith("ff") and b.startswith("mf") for a, b in fingers), fingers
     folded = touching(thj0=1.396, thj1=0.0, thj2=1.6, thj3=1.7)
     assert any(a == "allegro_palm" and b.startswith("th") for a, b in folded), folded
-    # The right arm's elbow bends with negative angles: fully, it runs into its own upper arm.
+    # Fully bent, the forearm runs into the shoulder.
     bent = touching(elbow_joint=-3.1)
     assert any("forearm" in a + b for a, b in bent), bent
-    low = touching(shoulder_lift_joint=-np.pi, elbow_joint=-0.3)
+    low = touching(shoulder_lift_joint=-np.pi - 0.3, elbow_joint=0.0)
     assert any("world" in pair for pair in low), low
 
 

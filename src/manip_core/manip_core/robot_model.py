@@ -52,12 +52,13 @@ ARM_SERVO = {"kp": (10000.0,) * 3 + (3000.0,) * 3, "kv": (350.0,) * 3 + (60.0,) 
 HAND_SERVO = {"kp": 6.0, "kv": 0.2}
 ARM_ARMATURE, HAND_ARMATURE = 0.1, 0.001
 
-# Palm upright, leaning forward by 20 degrees and facing +x, as an operator's hand shown to a webcam
-# does; allegro_palm at (0.5, -0.1333, 0.5) m on the right, mirrored on the left, so that the arm
-# bends in one vertical plane with the elbow up.
+# Palm upright, leaning forward by 10 degrees and facing +x, as an operator's hand shown to a webcam
+# does; allegro_palm at (0.6, -0.1333, 0.5) m on the right, mirrored on the left, so that the arm
+# bends in one vertical plane with the elbow up. From here the palm turns by 60 degrees either way
+# about any axis, and moves by 0.2 m along any, without a collision.
 _HOME_ARM = {
-    RIGHT: (-np.pi, 1.0168755 - np.pi, -1.7215728, np.pi - 1.2151649, np.pi / 2, np.pi / 2),
-    LEFT: (0.0, -1.0168755, 1.7215728, 1.2151649, -np.pi / 2, np.pi / 2),
+    RIGHT: (-np.pi, 1.1870923 - np.pi, -1.8608822, 2.0700533 - np.pi, -np.pi / 2, -np.pi / 2),
+    LEFT: (0.0, -1.1870923, 1.8608822, -2.0700533, np.pi / 2, -np.pi / 2),
 }
 _HOME_FINGER = (0.0, 0.2, 0.25, 0.2)
 _HOME_THUMB = (0.75, 0.3, 0.3, 0.3)

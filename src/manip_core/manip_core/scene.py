@@ -95,7 +95,7 @@ def add_surroundings(spec: mujoco.MjSpec, side: str) -> None:
         )
         for key in spec.keys:
             key.qpos = np.concatenate((key.qpos, body.pos, (1, 0, 0, 0)))
-    _add_camera(spec, "overview", eye=(1.35, -0.95 * mirror, 0.8), target=(0.27, 0, 0.27))
+    _add_camera(spec, "overview", eye=(1.4, -1.05 * mirror, 0.85), target=(0.32, 0, 0.28))
     _add_camera(spec, "operator", eye=(-0.6, -0.6 * mirror, 0.9), target=(0.5, -0.1 * mirror, 0.27))
 
 
