@@ -22,6 +22,8 @@ from manip_ros.parameters import declare_config
 from manip_ros.topics import publisher, subscription
 
 RETRY_S = 1.0
+# Discovery is one-sided for a moment: what is sent at once may be lost.
+SETTLE_S = 0.5
 # How long rate 0 waits for the graph's answer to a picture before it goes on.
 ANSWER_S = 2.0
 
@@ -71,7 +73,17 @@ class CameraNode(Node):
         if to_seconds(msg.header.stamp) >= self._last_stamp - 1e-6:
             self._answered.set()
 
+    def _await_subscriber(self) -> None:
+        """A file has a first frame that somebody wants: wait for whoever reads it."""
+        while not self._stop.is_set() and not self._images.get_subscription_count():
+            self._diagnostics.problem("waiting for a subscriber before the first frame")
+            self._stop.wait(0.05)
+        self._diagnostics.problem("")
+        self._stop.wait(SETTLE_S)
+
     def _run(self) -> None:
+        if self._source and not self._source.live:
+            self._await_subscriber()
         due = time.time()
         while not self._stop.is_set():
             if self._source is None:
