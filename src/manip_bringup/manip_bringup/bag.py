@@ -1,6 +1,5 @@
 """A rosbag2 bag: one MCAP file and the ``metadata.yaml`` beside it, both whole at every instant."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,4 +126,4 @@ class BagWriter:
         )
         unfinished = self.folder / "metadata.yaml.unfinished"
         unfinished.write_text(text)
-        os.replace(unfinished, self.folder / "metadata.yaml")
+        unfinished.replace(self.folder / "metadata.yaml")

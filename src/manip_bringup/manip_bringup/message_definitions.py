@@ -8,23 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 _PRIMITIVES = frozenset(
-    [
-        "bool",
-        "byte",
-        "char",
-        "float32",
-        "float64",
-        "int8",
-        "uint8",
-        "int16",
-        "uint16",
-        "int32",
-        "uint32",
-        "int64",
-        "uint64",
-        "string",
-        "wstring",
-    ]
+    ("bool", "byte", "char", "string", "wstring", "float32", "float64")
+    + ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 )
 _FIELD = re.compile(r"^\s*([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]\w*\s*(=)?")
 _SEPARATOR = "\n" + "=" * 80 + "\n"
