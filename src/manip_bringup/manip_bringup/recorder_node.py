@@ -34,13 +34,8 @@ class RecorderNode(Node):
                 reliability=profile.reliability,
                 durability=profile.durability,
             )
-            self.create_subscription(
-                message_type(topic),
-                topic.name,
-                partial(self._on_message, topic.name),
-                deep,
-                raw=True,
-            )
+            callback = partial(self._on_message, topic.name)
+            self.create_subscription(message_type(topic), topic.name, callback, deep, raw=True)
         self.create_timer(_REPORT_S, self._report)
         self.get_logger().info(
             f"recording to {self.recorder.folder}, pictures {self.config.images}"
