@@ -19,13 +19,17 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src/manip_core"), str(ROOT / "src/manip_retargeting")]
+sys.path[:0] = [
+    str(ROOT / "tests"),
+    str(ROOT / "src/manip_core"),
+    str(ROOT / "src/manip_retargeting"),
+]
 
 from bench.peers import client  # noqa: E402
 from manip_core import robot_model  # noqa: E402
 from manip_core.hand import Hand, palm_rotation  # noqa: E402
 from manip_retargeting.hand_map import FINGERS, HandScale  # noqa: E402
-from manip_retargeting.measures import PostureMeter, bends, contact_from_distance  # noqa: E402
+from manip_retargeting.measures import PostureMeter, contact_from_distance  # noqa: E402
 from manip_retargeting.retargeter import ARM_DOFS, Retargeter  # noqa: E402
 
 DATA = Path(os.environ.get("MANIP_DATA", ROOT / ".." / "shared" / "data"))

@@ -17,7 +17,7 @@ class RetargetingConfig:
         arm_scale: Metres the palm moves per metre of the human wrist.
         workspace_min: Lower corner of the box the palm is kept in, ``world`` [m].
         workspace_max: Upper corner of that box.
-        mirror: A hand of the other side drives this robot, mirrored in the operator's sagittal plane.
+        mirror: A hand of the other side drives this robot, as its mirror image.
         palm_position_cost: Weight of the palm's position.
         palm_rotation_cost: Weight of the palm's orientation.
         tip_cost: Weight of the wrist-to-fingertip vectors.

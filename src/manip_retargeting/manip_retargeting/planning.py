@@ -10,8 +10,8 @@ from manip_core import robot_model, scene
 def planning_model(side: str, margin: float, *, hand_only: bool = False) -> mujoco.MjModel:
     """The robot and its table, compiled so that MuJoCo linearises the distances of near pairs.
 
-    Every contact is frictionless, so it has one constraint row, whose Jacobian is that of the pair's
-    distance; the margin makes it appear before the surfaces touch.
+    Every contact is frictionless, so it has one constraint row, whose Jacobian is that of the
+    pair's distance; the margin makes it appear before the surfaces touch.
 
     Args:
         side: ``"left"`` or ``"right"``.
@@ -60,8 +60,8 @@ def _weld_arm(spec: mujoco.MjSpec, home: np.ndarray) -> None:
 class Planner(mink.Configuration):
     """A mink configuration that also knows every near pair of parts.
 
-    ``update`` runs kinematics and collision, in C; ``distances`` is then current. ``distance_rows``
-    linearises them and is worth calling only where a QP is built.
+    ``update`` runs kinematics and collision, in C. ``distance_rows`` linearises the distances found
+    and is worth calling only where a QP is built.
     """
 
     def update(self, q: np.ndarray | None = None) -> None:
@@ -73,7 +73,7 @@ class Planner(mink.Configuration):
 
     @property
     def least_distance(self) -> float:
-        """Of all near pairs' surfaces [m], negative where they penetrate; inf where none is near."""
+        """Of all near pairs [m], negative where they penetrate; inf where none is near."""
         return self.data.contact.dist.min() if self.data.ncon else np.inf
 
     def distance_rows(self) -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,13 @@ from manip_core import robot_model
 from manip_core.hand import RIGHT, Hand
 from manip_retargeting.clutch import Clutch
 from manip_retargeting.config import RetargetingConfig
-from manip_retargeting.hand_map import FINGERS, HandScale, calibrate, hand_targets, palm_points
+from manip_retargeting.hand_map import HandScale, calibrate, hand_targets, palm_points
 from manip_retargeting.planning import DistanceLimit, Planner, planning_model
 from manip_retargeting.tasks import HandFrames, HandTask, JointTask
 
 ARM_DOFS = len(robot_model.ARM_JOINTS)
-# Of a grown-up's hand, until calibrated: index, middle and ring finger, and wrist to middle knuckle;
-# means over the seven people of DexYCB [m].
+# Of a grown-up's hand, until calibrated: index, middle and ring finger, and wrist to middle
+# knuckle; means over the seven people of DexYCB [m].
 DEFAULT_FINGER_LENGTHS = np.array([0.0814, 0.0840, 0.0806])
 DEFAULT_PALM_LENGTH = 0.0969
 # A frame's iterations end at steps below this [rad]: linearising over it errs by some 30 µm.
@@ -247,7 +247,10 @@ class Retargeter:
         if not hand.tracked:
             return "no hand is tracked"
         if (hand.side != self.side) != self.config.mirror:
-            return f"a {hand.side} hand cannot drive a {self.side} robot hand, mirror={self.config.mirror}"
+            return (
+                f"a {hand.side} hand cannot drive a {self.side} robot hand with "
+                f"mirror={self.config.mirror}"
+            )
         return None
 
     def _posture_problem(self, q: np.ndarray) -> str | None:

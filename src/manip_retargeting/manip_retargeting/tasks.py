@@ -9,7 +9,6 @@ from manip_core import robot_model
 from manip_retargeting.config import RetargetingConfig
 from manip_retargeting.hand_map import FINGERS, HandTargets
 
-
 # (3, 9): a vector times this is its cross-product matrix, row by row.
 _SKEW = np.zeros((3, 3, 3))
 _SKEW[[2, 0, 1], [1, 2, 0], [0, 1, 2]] = 1.0
@@ -42,8 +41,8 @@ class HandFrames:
     """Where the hand's joints and tips are, and how its own 16 joints move them.
 
     Fingers in the order thumb, index, middle, ring; each has four joints, whose last three anchors
-    and its tip are the four points of the finger. All in ``world`` axes, relative to nothing but the
-    palm: the arm's joints move every point alike and drop out of the hand's objectives.
+    and its tip are the four points of the finger. All in ``world`` axes: the arm moves every point
+    of the hand alike, so its joints drop out of the hand's objectives.
 
     Args:
         model: The planning model.

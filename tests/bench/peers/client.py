@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,15 @@ def python() -> Path:
         print(f"installing the peer libraries into {venv} …", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True, env=_environment())
         subprocess.run(
-            [venv / "bin" / "python", "-m", "pip", "install", "-q", "-r", HERE / "requirements.txt"],
+            [
+                venv / "bin" / "python",
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "-r",
+                HERE / "requirements.txt",
+            ],
             check=True,
             env=_environment(),
         )
@@ -118,7 +127,7 @@ class Peers:
 def filtered(q: np.ndarray, starts: np.ndarray, alpha: float = SHIPPED_ALPHA) -> np.ndarray:
     """The peers' shipped low-pass filter, y += alpha (q - y), started afresh at each sequence."""
     out = q.copy()
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         for row in range(first + 1, last):
             out[row] = out[row - 1] + alpha * (q[row] - out[row - 1])
     return out
