@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-_PRIMITIVES = frozenset(
-    ("bool", "byte", "char", "string", "wstring", "float32", "float64")
-    + ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
-)
+_PRIMITIVES = frozenset({"bool", "byte", "char", "string", "wstring", "float32", "float64"})
+_INTEGER = re.compile(r"u?int\d+$")
 _FIELD = re.compile(r"^\s*([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]\w*\s*(=)?")
 _SEPARATOR = "\n" + "=" * 80 + "\n"
 
@@ -48,7 +46,7 @@ def _needs(text: str, package: str) -> list[str]:
     names = []
     for line in text.splitlines():
         match = _FIELD.match(line.split("#", 1)[0])
-        if match is None or match[2] or match[1] in _PRIMITIVES:
+        if match is None or match[2] or match[1] in _PRIMITIVES or _INTEGER.match(match[1]):
             continue
         parts = match[1].split("/")
         names.append(f"{parts[0] if len(parts) > 1 else package}/msg/{parts[-1]}")
