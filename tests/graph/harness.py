@@ -17,16 +17,16 @@ START_S = 60.0
 
 
 class Probe:
-    """A node that keeps what it hears, spun in a thread of its own."""
+    """A node that keeps what it hears, spun in a thread of its own; ``raw`` keeps it serialised."""
 
-    def __init__(self, *heard):
+    def __init__(self, *heard, raw: bool = False):
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node(f"probe_{os.getpid()}_{id(self)}", context=self.context)
         self.received = {topic.name: [] for topic in heard}
         self.arrived = {topic.name: [] for topic in heard}
         for topic in heard:
-            topics.subscription(self.node, topic, self._keeper(topic.name))
+            topics.subscription(self.node, topic, self._keeper(topic.name), raw=raw)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
