@@ -58,14 +58,7 @@ class HandPoseNode(Node):
             self._diagnostics.reject("image", "no camera info yet: intrinsics are needed")
             return
         try:
-            image = image_from_msg(msg)
-            height, width = image.shape[:2]
-            if (width, height) != (self._camera.width, self._camera.height):
-                raise ValueError(
-                    f"image is {width}x{height}, its camera info says "
-                    f"{self._camera.width}x{self._camera.height}"
-                )
-            hands = self._estimator.estimate(image, stamp, self._camera)
+            hands = self._estimator.estimate(image_from_msg(msg), stamp, self._camera)
         except ValueError as error:
             self._diagnostics.reject("image", str(error))
             hands = []
