@@ -317,25 +317,37 @@ def test_calibration_scales_with_the_hand(whole):
 
 def test_jacobians_agree_with_finite_differences(whole):
     whole.engage(robot_model.home(), robot_hand(whole, robot_model.home()))
-    pinching = robot_hand(whole, robot_model.home(), contact=np.ones(4))
-    whole._aim(pinching)
-    planner, task, frames = whole._planner, whole._hand_task, whole._frames
+    whole._aim(robot_hand(whole, postures(PostureMeter(), 1)[0], contact=np.ones(4)))
+    planner, task, pinch, frames = (
+        whole._planner,
+        whole._finger_task,
+        whole._pinch_task,
+        whole._frames,
+    )
 
-    def gaps_and_vectors(q):
+    def at(q):
         planner.update(q)
         frames.update(planner.data)
-        task.compute_error(planner)
-        return np.concatenate((task._error[:48], frames.gaps(np.array([1, 2, 3]))[0]))
+        error = task.compute_error().copy()
+        return error, task.compute_jacobian().copy(), frames.gaps(np.array([1, 2, 3]))[0]
 
     q, h = robot_model.home() + 0.05, 1e-6
-    gaps_and_vectors(q)
-    jacobian = task.compute_jacobian(planner).copy()
-    # The pinch rows carry the second derivative too; along the normal they are the gap's own slope.
-    slopes = np.einsum("ka,kaj->kj", task._normals, jacobian[48:].reshape(3, 3, -1))
-    analytic = np.concatenate((jacobian[:48], slopes))[:, ARM_DOFS:]
-    steps = h * np.eye(22)[ARM_DOFS:]
-    numeric = [(gaps_and_vectors(q + d) - gaps_and_vectors(q - d)) / (2 * h) for d in steps]
-    assert np.allclose(analytic, np.transpose(numeric), atol=1e-7)
+    error, jacobian, _ = at(q)
+    pinch.compute_error(planner)
+    rows = pinch.compute_jacobian(planner).reshape(3, 3, -1)
+    # The pinch rows carry the second derivative too; along the normal they are the gap's slope.
+    slopes = np.einsum("ka,kaj->kj", pinch._normals, rows)
+    curvature = task._tip_curvature(error[:, 0], jacobian[:, 0])
+    for finger in range(4):
+        for joint in range(4):
+            step = np.zeros(22)
+            step[frames.dofs[finger, joint]] = h
+            (ahead, ja, gap_ahead), (behind, jb, gap_behind) = at(q + step), at(q - step)
+            assert np.allclose((ahead - behind)[finger] / (2 * h), jacobian[finger, :, joint])
+            numeric = (ja - jb)[finger, 0] @ error[finger, 0] / (2 * h)
+            assert np.allclose(curvature[finger, joint], numeric, atol=1e-7)
+            slope = slopes[:, frames.dofs[finger, joint]]
+            assert np.allclose((gap_ahead - gap_behind) / (2 * h), slope, atol=1e-7)
 
 
 def test_distance_rows_agree_with_finite_differences(whole):

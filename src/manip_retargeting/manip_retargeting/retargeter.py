@@ -13,7 +13,7 @@ from manip_retargeting.clutch import Clutch
 from manip_retargeting.config import RetargetingConfig
 from manip_retargeting.hand_map import HandScale, calibrate, hand_targets, palm_points
 from manip_retargeting.planning import DistanceLimit, Planner, planning_model
-from manip_retargeting.tasks import HandFrames, HandTask, JointTask
+from manip_retargeting.tasks import FingerTask, HandFrames, JointTask, PinchTask
 
 ARM_DOFS = len(robot_model.ARM_JOINTS)
 # Of a grown-up's hand, until calibrated: index, middle and ring finger, and wrist to middle
@@ -87,7 +87,8 @@ class Retargeter:
         self._planner = Planner(model, self._home[self._free])
         self._frames = HandFrames(model)
         self._frames.update(self._planner.data)
-        self._hand_task = HandTask(config, self._frames)
+        self._finger_task = FingerTask(config, self._frames)
+        self._pinch_task = PinchTask(config, self._frames)
         posture = np.full(robot_model.NUM_JOINTS, config.posture_cost)
         posture[:ARM_DOFS] = config.arm_posture_cost
         self._joint_task = JointTask(posture[self._free], config.acceleration_cost, config.damping)
@@ -97,7 +98,7 @@ class Retargeter:
             position_cost=config.palm_position_cost,
             orientation_cost=config.palm_rotation_cost,
         )
-        self._tasks = [self._hand_task, self._joint_task]
+        self._tasks = [self._finger_task, self._pinch_task, self._joint_task]
         if not hand_only:
             self._tasks.append(self._palm_task)
         self._limit = DistanceLimit(config.clearance, config.collision_gain)
@@ -202,8 +203,8 @@ class Retargeter:
     def _aim(self, hand: Hand) -> None:
         points, rotation = palm_points(hand, self.config.mirror)
         low, high = self.config.contact_low, self.config.contact_high
-        contact = np.clip((hand.contact[:3] - low) / (high - low), 0.0, 1.0)
-        self._hand_task.set_target(hand_targets(points, self.scale), contact)
+        self._finger_task.targets = hand_targets(points, self.scale)
+        self._pinch_task.contact = np.clip((hand.contact[:3] - low) / (high - low), 0.0, 1.0)
         if not self.hand_only:
             position, palm = self._clutch.target(hand, rotation)
             self._palm_task.set_target(

@@ -1,4 +1,4 @@
-"""Objectives of the hand, batched: one mink task for all fingertips, segments and pinches."""
+"""Objectives of the hand, batched: all fingers in one mink task, all pinches in another."""
 
 import mink
 import mujoco
@@ -21,6 +21,8 @@ def _skew(vectors: np.ndarray) -> np.ndarray:
     return (vectors @ _SKEW).reshape(*vectors.shape, 3)
 
 
+# Which entries of a finger's 4x4 block have i <= j, and which of those i < j.
+_UPPER, _OFF_DIAGONAL = np.triu(np.ones((4, 4))), np.triu(np.ones((4, 4)), 1)
 # Tips farther apart than this read as this far [m].
 FAR_APART = 0.5
 # Tip centres farther apart than this need no pinch row while no pinch is wanted [m].
@@ -67,14 +69,15 @@ class HandFrames:
         """Reads the current kinematics of ``data``; sets the attributes below.
 
         ``points`` ``(4, 4, 3)`` [m], ``jacobian`` ``(4, 4, 4, 3)`` (finger, point, joint, axis)
-        [m/rad], ``palm`` ``(3,)`` [m] and ``rotation`` ``(3, 3)`` of the palm.
+        [m/rad], ``turns`` ``(4, 4, 3, 3)`` cross-product matrices of the joints' axes, ``palm``
+        ``(3,)`` [m] and ``rotation`` ``(3, 3)`` of the palm.
         """
         anchors = data.xanchor[self._joints]
-        self._turns = _skew(data.xaxis[self._joints])
+        self.turns = _skew(data.xaxis[self._joints])
         self.points[:, :3] = anchors[:, 1:]
         self.points[:, 3] = data.xpos[self._tips]
         arms = self.points[:, :, None] - anchors[:, None]
-        self.jacobian = (self._turns[:, None] @ arms[..., None])[..., 0] * self._moves
+        self.jacobian = (self.turns[:, None] @ arms[..., None])[..., 0] * self._moves
         self.palm = data.xpos[self._palm]
         self.rotation = data.xmat[self._palm].reshape(3, 3)
         self._anchors, self._data = anchors, data
@@ -108,90 +111,124 @@ class HandFrames:
         lengths = np.copysign(np.maximum(np.sqrt((apart * apart).sum(-1)), 1e-9), gaps)
         pairs = np.stack((np.zeros_like(fingers), fingers), axis=1)
         arms = points[:, :, None] - self._anchors[pairs]
-        return gaps, apart / lengths[:, None], (self._turns[pairs] @ arms[..., None])[..., 0]
+        return gaps, apart / lengths[:, None], (self.turns[pairs] @ arms[..., None])[..., 0]
 
 
-class HandTask(mink.Task):
-    """Fingertip vectors, segment directions and pinches of the whole hand, as one residual.
+class FingerTask(BaseTask):
+    """Fingertip vectors and segment directions of all four fingers.
 
-    Rows of finger f: its tip against the target (3), its three segments against their directions at
-    the robot's own lengths (9). Then three rows each for index, middle and ring: the gap between
-    its tip and the thumb's, closed as far as contact is likely and held open where it is not. The
-    gap is a distance, which bends with every step across it: its second derivative weighs the other
-    two directions, or the solver would overshoot from side to side (Newton's method, not
-    Gauss-Newton's).
+    Each finger's residual has 12 entries: its tip against the target (3), and its three segments
+    against their directions at the robot's own lengths (9). Fingers share no joints, so the Hessian
+    is four 4x4 blocks. A human tip is often out of the robot's reach; the residual then stays large,
+    and Gauss-Newton steps overshoot from side to side. So the blocks are Newton's: they carry the
+    second derivative of the tip too, and are made positive semi-definite.
     """
 
-    _ROWS = 12
-    _PINCH_ROWS = 9
+    def __init__(self, config: RetargetingConfig, frames: HandFrames):
+        self._frames = frames
+        self._lengths = np.linalg.norm(np.diff(frames.points, axis=1), axis=-1)[..., None]
+        self._cost = np.full((4, 4, 1), config.segment_cost)
+        self._cost[:, 0] = config.tip_cost
+        # The thumb's first segment has no human twin: the robot's runs across its base.
+        self._cost[0, 1] = 0.0
+        self._blocks = (frames.dofs[:, :, None], frames.dofs[:, None, :])
+        self._hessian = np.zeros((frames.nv, frames.nv))
+        self._gradient = np.zeros(frames.nv)
+        self._error = np.empty((4, 4, 3))
+        self._jacobian = np.empty((4, 4, 4, 3))
+        self.targets: HandTargets | None = None
+
+    def compute_error(self) -> np.ndarray:
+        """``(4, 4, 3)`` what is, less what should be [m]: (finger, tip and segments, axis)."""
+        frames, error = self._frames, self._error
+        to_world = frames.rotation.T
+        error[:, 0] = frames.points[:, 3] - frames.palm - self.targets.tips @ to_world
+        error[:, 1:] = frames.points[:, 1:] - frames.points[:, :3]
+        error[:, 1:] -= self._lengths * (self.targets.directions @ to_world)
+        return error
+
+    def compute_jacobian(self) -> np.ndarray:
+        """``(4, 4, 4, 3)`` its derivative by each finger's own joints, the third axis [m/rad]."""
+        points = self._frames.jacobian
+        self._jacobian[:, 0] = points[:, 3]
+        np.subtract(points[:, 1:], points[:, :3], out=self._jacobian[:, 1:])
+        return self._jacobian
+
+    def compute_qp_objective(self, configuration: mink.Configuration) -> mink.Objective:
+        error, jacobian = self.compute_error(), self.compute_jacobian()
+        weighted = (self._cost[..., None] * jacobian).swapaxes(2, 3).reshape(4, 12, 4)
+        residual = (self._cost * error).reshape(4, 12, 1)
+        transposed = weighted.swapaxes(1, 2)
+        blocks = transposed @ weighted + self._tip_curvature(error[:, 0], jacobian[:, 0])
+        values, vectors = np.linalg.eigh(blocks)
+        vectors *= np.sqrt(np.maximum(values, 0.0))[:, None]
+        self._hessian[self._blocks] = vectors @ vectors.swapaxes(1, 2)
+        self._gradient[self._frames.dofs] = (transposed @ residual)[..., 0]
+        return mink.Objective(self._hessian, self._gradient)
+
+    def _tip_curvature(self, error: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+        """``(4, 4, 4)`` second derivatives of the tips ``(4, 4, 3)``, times their errors ``(4, 3)``.
+
+        Joint i turns everything beyond it, so it turns the velocity that a later joint j gives the
+        tip: the derivative of J_j by q_i is axis_i x J_j for i <= j, and symmetric.
+        """
+        turned = (error[:, None, None] @ self._frames.turns)[:, :, 0]
+        upper = (turned @ jacobian.swapaxes(1, 2)) * (self._cost[:, :1] ** 2 * _UPPER)
+        return upper + (upper * _OFF_DIAGONAL).swapaxes(1, 2)
+
+
+class PinchTask(mink.Task):
+    """Gaps between the thumb's tip and the others', three rows for each finger that is concerned.
+
+    A gap is closed as far as contact is likely, and held open where it is not. It is a distance,
+    which bends with every step across it: its second derivative weighs the other two directions, or
+    the solver would overshoot from side to side.
+    """
 
     def __init__(self, config: RetargetingConfig, frames: HandFrames):
-        super().__init__(cost=np.ones(4 * self._ROWS + self._PINCH_ROWS))
+        super().__init__(cost=np.empty(0))
         self._config = config
         self._frames = frames
-        self._index = (np.arange(4 * self._ROWS).reshape(4, self._ROWS, 1), frames.dofs[:, None])
-        self._jacobian = np.zeros((4 * self._ROWS + self._PINCH_ROWS, frames.nv))
-        self._error = np.zeros(4 * self._ROWS + self._PINCH_ROWS)
-        self._lengths = np.linalg.norm(np.diff(frames.points, axis=1), axis=-1)[..., None]
-        cost = self.cost[: 4 * self._ROWS].reshape(4, self._ROWS)
-        cost[:, :3] = config.tip_cost
-        cost[:, 3:] = config.segment_cost
-        # The thumb's first segment has no human twin: the robot's runs across its base.
-        cost[0, 3:6] = 0.0
-        self._targets: HandTargets | None = None
-        self._contact = np.zeros(3)
-        self._pinched = np.empty(0, dtype=int)
-
-    def set_target(self, targets: HandTargets, contact: np.ndarray) -> None:
-        """``contact`` ``(3,)``: how much index, middle and ring should touch the thumb, 0 to 1."""
-        self._targets = targets
-        self._contact = contact
+        self.contact = np.zeros(3)  # how much index, middle and ring should touch the thumb, 0 to 1
 
     def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
-        """``(57,)`` what is, less what should be [m]; also sets the costs of the pinch rows."""
-        frames, targets, config = self._frames, self._targets, self._config
-        to_world = frames.rotation.T
-        error = self._error[: 4 * self._ROWS].reshape(4, 4, 3)
-        error[:, 0] = frames.points[:, 3] - frames.palm - targets.tips @ to_world
-        error[:, 1:] = frames.points[:, 1:] - frames.points[:, :3]
-        error[:, 1:] -= self._lengths * (targets.directions @ to_world)
-        pinch_cost = self.cost[-self._PINCH_ROWS :].reshape(3, 3)
-        pinch_cost[:] = 0.0
+        """``(3k,)`` gap, less what it should be, along the line between the tips [m].
+
+        Also sets the rows' costs: which fingers are concerned, and how much, depends on the gaps.
+        """
+        frames, config = self._frames, self._config
         tips = frames.points[:, 3]
         near = ((tips[1:] - tips[0]) ** 2).sum(-1) < _NEAR**2
-        self._pinched = np.flatnonzero(near | (self._contact > 0))
-        if len(self._pinched):
-            contact = self._contact[self._pinched]
-            gaps, self._normals, self._moves = frames.gaps(self._pinched + 1)
-            closing = (config.pinch_cost * contact) ** 2
-            opening = (config.pinch_cost * (1.0 - contact)) ** 2 * (gaps < config.open_gap)
-            weight = closing + opening
-            wanted = (closing * config.pinch_gap + opening * config.open_gap) / (weight + 1e-12)
-            excess = gaps - wanted
-            pinch_cost[self._pinched] = np.sqrt(weight)[:, None]
-            pinch_error = self._error[-self._PINCH_ROWS :].reshape(3, 3)
-            pinch_error[self._pinched] = excess[:, None] * self._normals
-            self._curvature = np.maximum(excess, 0.0) / (np.abs(gaps) + 2 * robot_model.TIP_RADIUS)
-        return self._error
+        self._pinched = np.flatnonzero(near | (self.contact > 0))
+        contact = self.contact[self._pinched]
+        gaps, self._normals, self._moves = frames.gaps(self._pinched + 1)
+        closing = (config.pinch_cost * contact) ** 2
+        opening = (config.pinch_cost * (1.0 - contact)) ** 2 * (gaps < config.open_gap)
+        weight = closing + opening
+        wanted = (closing * config.pinch_gap + opening * config.open_gap) / (weight + 1e-12)
+        excess = gaps - wanted
+        self._curvature = np.maximum(excess, 0.0) / (np.abs(gaps) + 2 * robot_model.TIP_RADIUS)
+        self.cost = np.repeat(np.sqrt(weight), 3)
+        return (excess[:, None] * self._normals).ravel()
 
     def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
-        """``(57, nv)`` derivative of the error [m/rad]."""
+        """``(3k, nv)`` derivative of the error [m/rad], with the curvature in it."""
         frames = self._frames
-        points = frames.jacobian.swapaxes(2, 3)  # (finger, point, axis, joint)
-        rows = np.empty((4, 4, 3, 4))
-        rows[:, 0] = points[:, 3]
-        rows[:, 1:] = points[:, 1:] - points[:, :3]
-        self._jacobian[self._index] = rows.reshape(4, self._ROWS, 4)
+        jacobian = np.zeros((len(self._pinched), 3, frames.nv))
         if len(self._pinched):
-            bent = np.sqrt(self._curvature)[:, None, None]
             along = self._normals[:, :, None] * self._normals[:, None, :]
-            metric = along + bent * (np.eye(3) - along)
+            metric = along + np.sqrt(self._curvature)[:, None, None] * (np.eye(3) - along)
             slopes = metric[:, None] @ self._moves.swapaxes(2, 3)  # (pinch, end, axis, joint)
-            pinches = self._jacobian[-self._PINCH_ROWS :].reshape(3, 3, -1)
-            for row, (thumb, finger) in zip(self._pinched, slopes, strict=True):
-                pinches[row][:, frames.dofs[0]] = thumb
-                pinches[row][:, frames.dofs[row + 1]] = -finger
-        return self._jacobian
+            for rows, finger, (thumb, other) in zip(jacobian, self._pinched, slopes, strict=True):
+                rows[:, frames.dofs[0]] = thumb
+                rows[:, frames.dofs[finger + 1]] = -other
+        return jacobian.reshape(-1, frames.nv)
+
+    def compute_qp_residual(
+        self, configuration: mink.Configuration
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        error = self.compute_error(configuration)
+        return self._weighted_residual(error, self.compute_jacobian(configuration))
 
 
 class JointTask(BaseTask):
