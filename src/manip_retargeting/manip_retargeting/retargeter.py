@@ -192,8 +192,7 @@ class Retargeter:
             share = self._advance(q, step, lower, upper)
             if share < 1.0:
                 status, reason = Status.BACKTRACKED, f"{share:.0%} of the step keeps parts apart"
-                break
-            if np.abs(step).max() < _STATIONARY:
+            elif np.abs(step).max() < _STATIONARY:
                 status, reason = Status.CONVERGED, ""
                 break
         self._q[self._free] = self._planner.data.qpos
