@@ -119,7 +119,7 @@ class FingerTask(BaseTask):
 
     Each finger's residual has 12 entries: its tip against the target (3), and its three segments
     against their directions at the robot's own lengths (9). Fingers share no joints, so the Hessian
-    is four 4x4 blocks. A human tip is often out of the robot's reach; the residual then stays large,
+    is four 4x4 blocks. A human tip is often out of the robot's reach; its residual stays large then,
     and Gauss-Newton steps overshoot from side to side. So the blocks are Newton's: they carry the
     second derivative of the tip too, and are made positive semi-definite.
     """
@@ -167,7 +167,7 @@ class FingerTask(BaseTask):
         return mink.Objective(self._hessian, self._gradient)
 
     def _tip_curvature(self, error: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
-        """``(4, 4, 4)`` second derivatives of the tips ``(4, 4, 3)``, times their errors ``(4, 3)``.
+        """``(4, 4, 4)`` second derivatives of tips ``(4, 4, 3)``, times their errors ``(4, 3)``.
 
         Joint i turns everything beyond it, so it turns the velocity that a later joint j gives the
         tip: the derivative of J_j by q_i is axis_i x J_j for i <= j, and symmetric.
@@ -189,6 +189,7 @@ class PinchTask(mink.Task):
         super().__init__(cost=np.empty(0))
         self._config = config
         self._frames = frames
+        self._nothing = (np.empty((0, frames.nv)), np.empty(0), 0.0)
         self.contact = np.zeros(3)  # how much index, middle and ring should touch the thumb, 0 to 1
 
     def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
@@ -200,6 +201,8 @@ class PinchTask(mink.Task):
         tips = frames.points[:, 3]
         near = ((tips[1:] - tips[0]) ** 2).sum(-1) < _NEAR**2
         self._pinched = np.flatnonzero(near | (self.contact > 0))
+        if not len(self._pinched):
+            return self._nothing[1]
         contact = self.contact[self._pinched]
         gaps, self._normals, self._moves = frames.gaps(self._pinched + 1)
         closing = (config.pinch_cost * contact) ** 2
@@ -215,19 +218,20 @@ class PinchTask(mink.Task):
         """``(3k, nv)`` derivative of the error [m/rad], with the curvature in it."""
         frames = self._frames
         jacobian = np.zeros((len(self._pinched), 3, frames.nv))
-        if len(self._pinched):
-            along = self._normals[:, :, None] * self._normals[:, None, :]
-            metric = along + np.sqrt(self._curvature)[:, None, None] * (np.eye(3) - along)
-            slopes = metric[:, None] @ self._moves.swapaxes(2, 3)  # (pinch, end, axis, joint)
-            for rows, finger, (thumb, other) in zip(jacobian, self._pinched, slopes, strict=True):
-                rows[:, frames.dofs[0]] = thumb
-                rows[:, frames.dofs[finger + 1]] = -other
+        along = self._normals[:, :, None] * self._normals[:, None, :]
+        metric = along + np.sqrt(self._curvature)[:, None, None] * (np.eye(3) - along)
+        slopes = metric[:, None] @ self._moves.swapaxes(2, 3)  # (pinch, end, axis, joint)
+        for rows, finger, (thumb, other) in zip(jacobian, self._pinched, slopes, strict=True):
+            rows[:, frames.dofs[0]] = thumb
+            rows[:, frames.dofs[finger + 1]] = -other
         return jacobian.reshape(-1, frames.nv)
 
     def compute_qp_residual(
         self, configuration: mink.Configuration
     ) -> tuple[np.ndarray, np.ndarray, float]:
         error = self.compute_error(configuration)
+        if not len(error):
+            return self._nothing
         return self._weighted_residual(error, self.compute_jacobian(configuration))
 
 

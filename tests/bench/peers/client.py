@@ -54,7 +54,7 @@ def _environment() -> dict[str, str]:
 
 
 def hand_urdf(urdf: str, palm: str, wrist: np.ndarray) -> str:
-    """The part of a URDF from ``palm`` on, with a link at ``wrist`` ``(3,)`` [m] for the human's."""
+    """The part of a URDF from ``palm`` on, and a link at ``wrist`` ``(3,)`` [m], the human's."""
     robot = ET.fromstring(urdf)
     joints = robot.findall("joint")
     kept, grew = {palm}, True
