@@ -119,7 +119,7 @@ class FingerTask(BaseTask):
 
     Each finger's residual has 12 entries: its tip against the target (3), and its three segments
     against their directions at the robot's own lengths (9). Fingers share no joints, so the Hessian
-    is four 4x4 blocks. A human tip is often out of the robot's reach; its residual stays large then,
+    is four 4x4 blocks. Human tips are often out of the robot's reach; residuals stay large then,
     and Gauss-Newton steps overshoot from side to side. So the blocks are Newton's: they carry the
     second derivative of the tip too, and are made positive semi-definite.
     """
