@@ -1,14 +1,14 @@
 """Makes the bundled demo clip: a right hand on video, with its exact 21 keypoints.
 
 The hand is the right hand of the ``anny`` body model, drawn by MuJoCo before a made-up room. Run it
-in an environment of its own (the packages are not needed to use the suite), from the project's root:
+in an environment of its own (the suite does not need its packages), from the project's root:
 
     python3.11 -m venv /tmp/clip_venv
     /tmp/clip_venv/bin/pip install -r requirements/clip.txt
     /tmp/clip_venv/bin/python scripts/make_demo_clip.py --out assets/demo
 
 It writes ``right_hand.mp4``, ``right_hand_truth.npz`` and the calibration ``right_hand.yaml``, and
-takes about six minutes on two cores. The same seed gives the same frames.
+takes about ten minutes on two cores. The same seed gives the same frames.
 """
 
 import argparse
@@ -25,14 +25,17 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "src/manip_core")]
 
 from demo_clip import hand_model, motion, pose  # noqa: E402
 from demo_clip.render import HEIGHT, WIDTH, Renderer, camera_matrix  # noqa: E402
+
 from manip_core.hand import palm_rotation  # noqa: E402
 from manip_core.hand_skeleton import BONES, CONTACT_FINGERS  # noqa: E402
 
 CONTACT_GAP = 0.002  # [m], pads nearer than this touch
 
 
-def truth(model: hand_model.HandModel, gauge: pose.PadGauge, clip: motion.Motion) -> dict[str, np.ndarray]:
-    """What the clip shows, exactly; see ``docs`` of the keys in ``tests/unit/test_demo_clip.py``."""
+def truth(
+    model: hand_model.HandModel, gauge: pose.PadGauge, clip: motion.Motion
+) -> dict[str, np.ndarray]:
+    """What the clip shows, exactly; the keys are explained in ``tests/unit/test_demo_clip.py``."""
     camera = camera_matrix()
     points, gaps = [], []
     for angles, rotation, wrist in zip(clip.pose, clip.rotation, clip.wrist, strict=True):
@@ -59,7 +62,11 @@ def calibration() -> dict:
     p = np.hstack([k, np.zeros((3, 1))])
 
     def matrix(m: np.ndarray) -> dict:
-        return {"rows": m.shape[0], "cols": m.shape[1], "data": [round(float(x), 6) for x in m.ravel()]}
+        return {
+            "rows": m.shape[0],
+            "cols": m.shape[1],
+            "data": [round(float(x), 6) for x in m.ravel()],
+        }
 
     return {
         "image_width": WIDTH,
@@ -84,7 +91,16 @@ def encode(frames: list[np.ndarray], path: Path, quality: int) -> None:
         codec="libx264",
         quality=None,
         macro_block_size=16,
-        output_params=["-crf", str(quality), "-preset", "veryslow", "-threads", "1", "-movflags", "+faststart"],
+        output_params=[
+            "-crf",
+            str(quality),
+            "-preset",
+            "veryslow",
+            "-threads",
+            "1",
+            "-movflags",
+            "+faststart",
+        ],
     )
     writer.send(None)
     for frame in frames:
@@ -92,16 +108,26 @@ def encode(frames: list[np.ndarray], path: Path, quality: int) -> None:
     writer.close()
 
 
-def contact_sheet(frames: list[np.ndarray], pixels: np.ndarray, labels: np.ndarray, path: Path) -> None:
+def contact_sheet(
+    frames: list[np.ndarray], pixels: np.ndarray, labels: np.ndarray, path: Path
+) -> None:
     """A picture of every 20th frame with the keypoints drawn on it, to check by eye."""
     shown = []
     for i in range(0, len(frames), 20):
-        image = cv2.resize(frames[i], None, fx=1, fy=1)
+        image = frames[i].copy()
         for a, b in BONES:
             ends = [tuple(np.round(pixels[i, k] * 16).astype(int).tolist()) for k in (a, b)]
             cv2.line(image, *ends, (80, 220, 80), 1, cv2.LINE_AA, 4)
         for at in pixels[i]:
-            cv2.circle(image, tuple(np.round(at * 16).astype(int).tolist()), 40, (255, 60, 0), -1, cv2.LINE_AA, 4)
+            cv2.circle(
+                image,
+                tuple(np.round(at * 16).astype(int).tolist()),
+                40,
+                (255, 60, 0),
+                -1,
+                cv2.LINE_AA,
+                4,
+            )
         cv2.putText(image, f"{i} {labels[i]}", (8, 22), 0, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
         shown.append(image)
     shown += [np.zeros_like(shown[0])] * (-len(shown) % 6)
@@ -110,11 +136,17 @@ def contact_sheet(frames: list[np.ndarray], pixels: np.ndarray, labels: np.ndarr
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "assets/demo")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--quality", type=int, default=24, help="x264's constant rate factor; less is better")
-    parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) with the keypoints drawn")
+    parser.add_argument(
+        "--quality", type=int, default=21, help="x264's constant rate factor; less is better"
+    )
+    parser.add_argument(
+        "--sheet", type=Path, help="also write a contact sheet (PNG) with the keypoints drawn"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -138,8 +170,13 @@ def main() -> None:
         contact_sheet(frames, exact["keypoints_px"], exact["labels"], args.sheet)
     for finger, gap in zip(CONTACT_FINGERS, exact["pad_gap"].T, strict=True):
         held = exact["labels"] == f"pinch_{finger}"
-        print(f"{finger}: least pad gap {1000 * gap.min():.2f} mm, touching {(gap < CONTACT_GAP).sum()} frames, {held.sum()} labelled")
-    size = sum((args.out / name).stat().st_size for name in ("right_hand.mp4", "right_hand_truth.npz"))
+        print(
+            f"{finger}: least pad gap {1000 * gap.min():.2f} mm, "
+            f"{(gap < CONTACT_GAP).sum()} frames touch, {held.sum()} are labelled"
+        )
+    size = sum(
+        (args.out / name).stat().st_size for name in ("right_hand.mp4", "right_hand_truth.npz")
+    )
     print(f"{len(frames)} frames, {size / 1e6:.2f} MB")
 
 

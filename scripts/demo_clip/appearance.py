@@ -1,5 +1,7 @@
 """Skin texture, sleeve and background, all made by formula from a seed."""
 
+import itertools
+
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -12,7 +14,7 @@ SLEEVE_STARTS, SLEEVE_ENDS = 0.085, 0.42  # [m] from the wrist along the forearm
 
 
 class Noise:
-    """Smooth noise of unit deviation in space; ``scale`` is the size of its blotches in [m]."""
+    """Smooth noise of unit deviation in space; ``scale`` is the size of a blotch in [m]."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -24,7 +26,7 @@ class Noise:
 
 
 def _bake(model: HandModel, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rest position, normal and nail share of each texel ``(size, size, 7)``, and which are filled."""
+    """Rest position, normal, nail share of each texel ``(size, size, 7)``; which are filled."""
     values = np.zeros((size, size, 7), np.float32)
     filled = np.zeros((size, size), bool)
     corner = np.concatenate([model.vertices, model.normals], axis=1)[model.faces]
@@ -54,7 +56,7 @@ def _near(points: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
 
 def _polyline_distance(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     best = np.full(len(points), np.inf)
-    for a, b in zip(line[:-1], line[1:], strict=True):
+    for a, b in itertools.pairwise(line):
         t = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
         best = np.minimum(best, np.linalg.norm(points - a - t[:, None] * (b - a), axis=1))
     return best
@@ -77,12 +79,30 @@ def _creases(model: HandModel, p: np.ndarray, palmar: np.ndarray, noise: Noise) 
             outer = 0.35 * wrinkle * (np.abs(along) < 0.005) * (1 - palmar)
             depth = np.maximum(depth, own**0.5 * (inner + outer))
     k = model.keypoints[:, 1:]
-    index, middle, ring, little = (k[Keypoint[f"{f}_MCP"]] for f in ("INDEX", "MIDDLE", "RING", "LITTLE"))
+    index, middle, ring, little = (
+        k[Keypoint[f"{f}_MCP"]] for f in ("INDEX", "MIDDLE", "RING", "LITTLE")
+    )
     edge = np.array([0.012, 0.0])
     lines = [
-        [little - [0.013, 0.017], ring - [0, 0.020], middle - [0, 0.016], (index + middle) / 2 - [0, 0.004]],
-        [index + edge - [0, 0.022], middle - [0, 0.036], ring - [0.004, 0.048], little - [0.004, 0.052]],
-        [index + edge - [0, 0.024], index - [0.004, 0.037], middle + [0.006, -0.056], [0.006, 0.022], [0.012, 0.010]],
+        [
+            little - [0.013, 0.017],
+            ring - [0, 0.020],
+            middle - [0, 0.016],
+            (index + middle) / 2 - [0, 0.004],
+        ],
+        [
+            index + edge - [0, 0.022],
+            middle - [0, 0.036],
+            ring - [0.004, 0.048],
+            little - [0.004, 0.052],
+        ],
+        [
+            index + edge - [0, 0.024],
+            index - [0.004, 0.037],
+            middle - [-0.006, 0.056],
+            [0.006, 0.022],
+            [0.012, 0.010],
+        ],
     ]
     on_plane = p[:, 1:] + np.stack([noise(p, 0.02), noise(p, 0.02)], axis=1) * 0.0008
     for line in lines:
@@ -121,7 +141,9 @@ def skin_texture(model: HandModel, seed: int) -> np.ndarray:
     colour *= 1 - _creases(model, p, palmar, noise)[:, None] * [0.20, 0.30, 0.32]
     share = np.clip((nail - 0.15) / 0.5, 0, 1)[:, None]
     rim = np.exp(-(((nail - 0.35) / 0.18) ** 2))[:, None]
-    colour = colour * (1 - share) + share * (np.array([0.86, 0.64, 0.57]) + 0.01 * noise(p, 0.004)[:, None])
+    colour = colour * (1 - share) + share * (
+        np.array([0.86, 0.64, 0.57]) + 0.01 * noise(p, 0.004)[:, None]
+    )
     colour *= 1 - 0.16 * rim
     image = np.clip(colour, 0, 1).reshape(TEXTURE_SIZE, TEXTURE_SIZE, 3)
     return (image * 255 + 0.5).astype(np.uint8)
@@ -137,14 +159,16 @@ def sleeve(model: HandModel, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     deep = np.cross(across, axis)
     around, rows = 96, 110
     theta = np.linspace(0, 2 * np.pi, around + 1)
-    s = np.concatenate([np.full(6, SLEEVE_STARTS), np.linspace(SLEEVE_STARTS, SLEEVE_ENDS, rows - 6)])
+    s = np.concatenate(
+        [np.full(6, SLEEVE_STARTS), np.linspace(SLEEVE_STARTS, SLEEVE_ENDS, rows - 6)]
+    )
     inner = np.concatenate([np.linspace(0.72, 1.0, 6), np.ones(rows - 6)])  # the cuff turns inwards
     cuff = np.clip((s - SLEEVE_STARTS) / 0.045, 0, 1)
     along, angle = np.meshgrid(s, theta, indexing="ij")
     ring = np.stack([along, np.cos(angle) * 0.06, np.sin(angle) * 0.06], axis=-1).reshape(-1, 3)
     folds = noise(ring * [1.0, 0.35, 0.35], 0.026).reshape(along.shape) * 0.0032
     puff = 0.006 * np.sin(np.pi * np.clip((s - SLEEVE_STARTS - 0.04) / 0.06, 0, 1))
-    radius = (0.0375 + 0.060 * (s - SLEEVE_STARTS) + puff) * inner
+    radius = (0.0400 + 0.060 * (s - SLEEVE_STARTS) + puff) * inner
     radius = radius[:, None] + folds * np.clip(cuff, 0.1, 1)[:, None]
     radius[:, -1] = radius[:, 0]
     centre = model.keypoints[0] + [-0.004, 0, 0] + along[..., None] * axis
@@ -155,7 +179,10 @@ def sleeve(model: HandModel, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     a = (i * (around + 1) + j).ravel()
     b, c, d = a + 1, a + around + 1, a + around + 2
     faces = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
-    uv = np.stack([theta / (2 * np.pi) + 0 * along, (along - SLEEVE_STARTS) / (SLEEVE_ENDS - SLEEVE_STARTS)], -1)
+    uv = np.stack(
+        [theta / (2 * np.pi) + 0 * along, (along - SLEEVE_STARTS) / (SLEEVE_ENDS - SLEEVE_STARTS)],
+        -1,
+    )
 
     size = 768
     v, u = np.mgrid[0:size, 0:size] / size
@@ -210,4 +237,6 @@ def background(width: int, height: int, seed: int) -> np.ndarray:
     image = cv2.GaussianBlur(image, (0, 0), 0.013 * h)
     image += gaussian_filter(rng.normal(size=(h, w, 1)), (24, 24, 0)).astype(np.float32) * 0.25
     vignette = 1 - 0.22 * (((u - 0.667) / 0.667) ** 2 + ((v - 0.5) / 0.5) ** 2) / 2
-    return np.clip(cv2.resize(image * vignette[..., None], (width, height), interpolation=cv2.INTER_AREA), 0, 1)
+    return np.clip(
+        cv2.resize(image * vignette[..., None], (width, height), interpolation=cv2.INTER_AREA), 0, 1
+    )

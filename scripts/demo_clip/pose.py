@@ -7,7 +7,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from demo_clip.hand_model import CHAINS, FOREARM, HAND, NUM_BONES, HandModel
-from demo_clip.mesh_tools import signed_gap, vertex_normals
+from demo_clip.mesh_tools import rim_vertices, signed_gap, vertex_normals
 from manip_core.hand_skeleton import CONTACT_FINGERS, FINGERS
 
 # Angles of one finger in a pose [rad]: knuckle flexion, knuckle to the index side, PIP, DIP; of the
@@ -17,8 +17,11 @@ DOF |= {"ring": slice(13, 17), "little": slice(17, 21)}
 NUM_ANGLES = 21
 
 # What a hand can do, relative to the rest pose (about 15 degrees flexed) [rad].
-FINGER_LIMITS = np.radians([(-15, 85), (-14, 14), (-14, 100), (-10, 65)])
-THUMB_LIMITS = np.radians([(-25, 50), (-35, 35), (-35, 50), (-6, 55), (-8, 75)])
+FINGER_LIMITS = np.radians([(-15, 85), (-10, 10), (-14, 100), (-10, 65)])
+THUMB_LIMITS = np.radians([(-25, 60), (-30, 30), (-40, 40), (0, 55), (0, 75)])
+
+# How readily each of those angles leaves the natural pose in a pinch: thumb, then finger [rad].
+READINESS = np.radians([25, 12, 20, 15, 20, 25, 4, 25, 20])
 
 PINCH_GAP = -0.0004  # [m], how far the pads press into each other
 
@@ -37,7 +40,9 @@ def _about(rotation: np.ndarray, point: np.ndarray) -> np.ndarray:
     return t
 
 
-def bone_transforms(model: HandModel, pose: np.ndarray, forearm: np.ndarray | None = None) -> np.ndarray:
+def bone_transforms(
+    model: HandModel, pose: np.ndarray, forearm: np.ndarray | None = None
+) -> np.ndarray:
     """Transforms ``(21, 4, 4)`` from rest to posed, palm frame.
 
     Args:
@@ -53,7 +58,7 @@ def bone_transforms(model: HandModel, pose: np.ndarray, forearm: np.ndarray | No
         base = model.flex_axes[chain[0]] * q[0]
         turn = Rotation.from_rotvec(model.side_axes[chain[0]] * q[1])
         if finger == "thumb":
-            along = np.cross(model.side_axes[chain[0]], model.flex_axes[chain[0]])
+            along = np.cross(model.flex_axes[chain[0]], model.side_axes[chain[0]])
             turn = turn * Rotation.from_rotvec(base) * Rotation.from_rotvec(along * q[2])
         else:
             turn = turn * Rotation.from_rotvec(base)
@@ -69,7 +74,9 @@ def bone_transforms(model: HandModel, pose: np.ndarray, forearm: np.ndarray | No
     return out
 
 
-def skin(model: HandModel, transforms: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+def skin(
+    model: HandModel, transforms: np.ndarray, rows: np.ndarray | slice = slice(None)
+) -> np.ndarray:
     """Linear-blend skinned vertices ``(V, 3)`` in [m], palm frame; ``rows`` picks some of them."""
     blend = (model.weights[rows] @ transforms[:, :3].reshape(NUM_BONES, 12)).reshape(-1, 3, 4)
     return np.einsum("nij,nj->ni", blend[:, :, :3], model.vertices[rows]) + blend[:, :, 3]
@@ -81,27 +88,31 @@ def keypoints(model: HandModel, transforms: np.ndarray) -> np.ndarray:
     return np.einsum("nij,nj->ni", t[:, :3, :3], model.keypoints) + t[:, :3, 3]
 
 
+def patch(model: HandModel, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The faces wholly among ``rows``: their vertices, themselves renumbered, and their rim."""
+    faces = model.faces[np.isin(model.faces, rows).all(axis=1)]
+    rows = np.unique(faces)
+    faces = np.searchsorted(rows, faces)
+    return rows, faces, rim_vertices(faces, len(rows))
+
+
 class PadGauge:
-    """Measures the gap in [m] between the pads of the thumb and each finger, negative where they overlap."""
+    """Measures the gap in [m] between the thumb's pad and each finger's, negative in overlap."""
 
     def __init__(self, model: HandModel) -> None:
         self._model = model
-        self._patch = {f: self._take(model.distal_vertices(f)) for f in FINGERS}
+        self._patch = {f: patch(model, model.distal_vertices(f)) for f in FINGERS}
         self._pad = {f: np.isin(self._patch[f][0], model.pad_vertices(f)) for f in FINGERS}
         self._centre = {f: self._pad_centre(f) for f in FINGERS}
 
-    def _take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices of a patch, and its faces numbered within it."""
-        member = np.isin(self._model.faces, rows).all(axis=1)
-        rows = np.unique(self._model.faces[member])
-        return rows, np.searchsorted(rows, self._model.faces[member])
-
     def _pad_centre(self, finger: str) -> int:
         """The vertex in the middle of the pad, where fingers meet."""
-        rows, _ = self._patch[finger]
+        rows = self._patch[finger][0]
         pad = rows[self._pad[finger]]
         bone = CHAINS[finger][2]
-        along = (self._model.vertices[pad] - self._model.heads[bone]) @ self._model.tip_direction(finger)
+        along = (self._model.vertices[pad] - self._model.heads[bone]) @ self._model.tip_direction(
+            finger
+        )
         out = np.cross(self._model.flex_axes[bone], self._model.tip_direction(finger))
         facing = self._model.normals[pad] @ out
         score = np.abs(along / along.max() - 0.68) + 2.0 * (1 - facing)
@@ -109,22 +120,25 @@ class PadGauge:
 
     def posed(self, transforms: np.ndarray, finger: str) -> tuple[np.ndarray, np.ndarray]:
         """Vertices and normals of the finger's last segment."""
-        rows, faces = self._patch[finger]
+        rows, faces, _ = self._patch[finger]
         v = skin(self._model, transforms, rows)
         return v, vertex_normals(v, faces)
 
     def gap(self, transforms: np.ndarray, finger: str) -> float:
-        """Signed skin distance [m]: the least over both pads; its magnitude inside is the overlap."""
-        (va, na), (vb, nb) = self.posed(transforms, "thumb"), self.posed(transforms, finger)
-        fa, fb = self._patch["thumb"][1], self._patch[finger][1]
-        reach = 0.02
+        """Signed skin distance [m], the least over both pads; negative is the overlap's depth."""
+        (rows_a, *a), (rows_b, *b) = self._patch["thumb"], self._patch[finger]
+        va, vb = skin(self._model, transforms, rows_a), skin(self._model, transforms, rows_b)
+        reach = 0.02  # further apart the nearest vertices are near enough
         pa, pb = va[self._pad["thumb"]], vb[self._pad[finger]]
         span = np.linalg.norm(pa[:, None] - pb[None], axis=2)
         if span.min() > reach:
             return float(span.min())
-        near_a, near_b = span.min(axis=1) < span.min() + 0.006, span.min(axis=0) < span.min() + 0.006
+        near_a, near_b = (
+            span.min(axis=1) < span.min() + 0.006,
+            span.min(axis=0) < span.min() + 0.006,
+        )
         return float(
-            min(signed_gap(pa[near_a], vb, fb, nb).min(), signed_gap(pb[near_b], va, fa, na).min())
+            min(signed_gap(pa[near_a], vb, *b).min(), signed_gap(pb[near_b], va, *a).min())
         )
 
     def gaps(self, transforms: np.ndarray) -> np.ndarray:
@@ -132,7 +146,7 @@ class PadGauge:
         return np.array([self.gap(transforms, f) for f in CONTACT_FINGERS])
 
     def meeting(self, transforms: np.ndarray, finger: str) -> tuple[np.ndarray, float]:
-        """Offset ``(3,)`` [m] between the pads' middles, and the cosine between their outward normals."""
+        """Offset ``(3,)`` [m] between the pads' middles, cosine between their outward normals."""
         (va, na), (vb, nb) = self.posed(transforms, "thumb"), self.posed(transforms, finger)
         a, b = self._centre["thumb"], self._centre[finger]
         return va[a] - vb[b], float(na[a] @ nb[b])
@@ -159,7 +173,7 @@ def solve_pinch(model: HandModel, gauge: PadGauge, finger: str, start: np.ndarra
         pose[free] = x
         t = bone_transforms(model, pose)
         offset, facing = gauge.meeting(t, finger)
-        terms = [offset / 0.004, [(1 + facing) / 0.35], (x - natural) / np.radians(22)]
+        terms = [offset / 0.006, [(1 + facing) / 0.15], (x - natural) / READINESS]
         # DIP follows PIP in a living finger (by about two thirds).
         terms.append([(x[-1] - 0.6 * x[-2]) / np.radians(12)])
         if press:
@@ -172,5 +186,54 @@ def solve_pinch(model: HandModel, gauge: PadGauge, finger: str, start: np.ndarra
     pose[free] = x
     gap = gauge.gap(bone_transforms(model, pose), finger)
     if abs(gap - PINCH_GAP) > 0.0005:
-        raise RuntimeError(f"pinch of the {finger} finger does not close: skin gap {1000 * gap:.2f} mm")
+        raise RuntimeError(
+            f"pinch of the {finger} finger does not close: skin gap {1000 * gap:.2f} mm"
+        )
     return pose
+
+
+def close_until_touch(
+    model: HandModel,
+    start: np.ndarray,
+    end: np.ndarray,
+    mover: Sequence[int],
+    wall: Sequence[int],
+    until: float = PINCH_GAP,
+) -> np.ndarray:
+    """The pose from ``start`` to ``end`` where the skin of ``mover`` first meets ``wall``.
+
+    Args:
+        model: The hand.
+        start: ``(21,)`` free of contact [rad].
+        end: ``(21,)`` through contact [rad].
+        mover: Bones whose skin moves.
+        wall: Bones whose skin it meets.
+        until: Skin gap at which it stops [m].
+
+    Raises:
+        RuntimeError: There is contact at the start, or none up to the end.
+    """
+    rows, *_ = patch(model, np.flatnonzero(model.weights[:, list(mover)].sum(axis=1) > 0.7))
+    wall_rows, *wall_patch = patch(
+        model, np.flatnonzero(model.weights[:, list(wall)].sum(axis=1) > 0.5)
+    )
+
+    def gap(share: float) -> float:
+        t = bone_transforms(model, start + share * (end - start))
+        return float(signed_gap(skin(model, t, rows), skin(model, t, wall_rows), *wall_patch).min())
+
+    low, high = 0.0, None
+    for share in np.linspace(0.0, 1.0, 21):
+        if gap(share) < until:
+            high = float(share)
+            break
+        low = float(share)
+    if high is None or high == 0.0:
+        raise RuntimeError(
+            "no first touch between start and end: "
+            f"gaps {1000 * gap(0.0):.1f} and {1000 * gap(1.0):.1f} mm"
+        )
+    for _ in range(10):
+        middle = (low + high) / 2
+        low, high = (low, middle) if gap(middle) < until else (middle, high)
+    return start + low * (end - start)

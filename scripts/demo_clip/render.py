@@ -20,8 +20,11 @@ GRAIN = 0.010  # deviation of the sensor's noise, 0 to 1
 OPTICAL_TO_WORLD = np.diag([1.0, -1.0, -1.0])  # MuJoCo's camera looks along its own -z, y up
 
 # Direction of travel (world), colour, casts shadows: window at the upper right, lamp, bounce, rim.
+# The window is wide: three suns beside each other soften its shadow's edge.
 LIGHTS = [
-    ((-0.45, -0.60, -0.66), (0.62, 0.60, 0.56), True),
+    ((-0.45, -0.60, -0.66), (0.21, 0.20, 0.19), True),
+    ((-0.52, -0.52, -0.68), (0.21, 0.20, 0.19), True),
+    ((-0.36, -0.62, -0.72), (0.21, 0.20, 0.19), True),
     ((0.75, -0.15, -0.65), (0.20, 0.21, 0.23), False),
     ((0.0, 0.9, -0.45), (0.12, 0.10, 0.09), False),
     ((-0.8, -0.3, 0.5), (0.20, 0.22, 0.25), False),
@@ -97,7 +100,14 @@ class Renderer:
             )
         s = self._skin
         parts = {
-            "skin": (self._hand.vertices[s.vertex], s.faces, self._hand.uv[s.texel], texture, 0.16, 0.35),
+            "skin": (
+                self._hand.vertices[s.vertex],
+                s.faces,
+                self._hand.uv[s.texel],
+                texture,
+                0.16,
+                0.35,
+            ),
             "sleeve": (*cloth, 0.02, 0.1),
         }
         for name, (points, faces, uv, image, specular, shininess) in parts.items():
@@ -120,7 +130,11 @@ class Renderer:
                 inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
             )
             world.add_geom(
-                type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=name, contype=0, conaffinity=0
+                type=mujoco.mjtGeom.mjGEOM_MESH,
+                meshname=name,
+                material=name,
+                contype=0,
+                conaffinity=0,
             )
         return spec.compile()
 
@@ -136,8 +150,10 @@ class Renderer:
         self._data.geom_xpos[mesh] = 0.0
         self._data.geom_xmat[mesh] = np.eye(3).ravel()
 
-    def layer(self, transforms: np.ndarray, rotation: np.ndarray, wrist: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Colour ``(960, 1280, 3)`` in 0 to 1 and depth ``(960, 1280)`` in [m]; ``inf`` where nothing is."""
+    def layer(
+        self, transforms: np.ndarray, rotation: np.ndarray, wrist: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Colour ``(960, 1280, 3)``, 0 to 1, and depth ``(960, 1280)`` [m], ``inf`` where none."""
         hand = skin(self._hand, transforms) @ rotation.T + wrist
         normals = vertex_normals(hand, self._hand.faces)
         self._put(0, hand[self._skin.vertex], normals[self._skin.vertex])
@@ -145,7 +161,13 @@ class Renderer:
         cloth = (self._cloth_points @ t[:3, :3].T + t[:3, 3]) @ rotation.T + wrist
         self._put(1, cloth, vertex_normals(cloth, self._cloth_faces))
         mujoco.mjv_updateScene(
-            self._model, self._data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+            self._model,
+            self._data,
+            self._option,
+            None,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
         )
         view = mujoco.MjrRect(0, 0, *self._size)
         mujoco.mjr_render(view, self._scene, self._context)
@@ -153,13 +175,8 @@ class Renderer:
         z = np.empty((self._size[1], self._size[0]), np.float32)
         mujoco.mjr_readPixels(rgb, z, view, self._context)
         rgb, z = rgb[::-1].astype(np.float32) / 255, z[::-1]
-        empty = (z <= 0) | (z >= 1)
-        # MuJoCo keeps depth reversed where the driver can (1 at the near plane).
-        if np.median(z[~empty]) < 0.5 if (~empty).any() else False:
-            depth = NEAR * FAR / (NEAR + z * (FAR - NEAR))
-        else:
-            depth = NEAR * FAR / (FAR - z * (FAR - NEAR))
-        return rgb, np.where(empty, np.inf, depth)
+        depth = NEAR * FAR / (FAR - z * (FAR - NEAR))
+        return rgb, np.where(z >= 1, np.inf, depth)
 
     def frame(self, transforms: np.ndarray, rotation: np.ndarray, wrist: np.ndarray) -> np.ndarray:
         """One BGR image ``(480, 640, 3)`` uint8.
@@ -173,7 +190,7 @@ class Renderer:
         there = np.isfinite(depth)
         near = np.where(there, depth, 0).astype(np.float32)
         shade = np.zeros_like(near)
-        # Creases between the fingers see less of the room: darker where the surroundings are nearer.
+        # Creases see less of the room: darker where the surroundings are nearer.
         for radius in (6, 18):
             share = cv2.GaussianBlur(there.astype(np.float32), (0, 0), radius)
             around = cv2.GaussianBlur(near, (0, 0), radius) / np.maximum(share, 1e-3)
@@ -186,7 +203,9 @@ class Renderer:
         small = cv2.resize(premultiplied, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), 0.55)  # the lens
         image = small[..., :3] + (1 - small[..., 3:]) * self._room
-        grain = self._rng.normal(size=image.shape[:2] + (1,)) + 0.4 * self._rng.normal(size=image.shape)
+        grain = self._rng.normal(size=(*image.shape[:2], 1)) + 0.4 * self._rng.normal(
+            size=image.shape
+        )
         image = image + GRAIN * cv2.GaussianBlur(grain, (0, 0), 0.6)
         return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)[..., ::-1].copy()
 
