@@ -153,13 +153,13 @@ class Viewer:
         if not self.watched:
             return
         with self.server.atomic():
+            self._show_things()
             if self._robot_changed:
                 self._robot_changed = False
                 mujoco.mj_kinematics(self._model, self._data)
                 for name, frame in self._bodies.items():
                     body = self._data.body(name)
                     frame.position, frame.wxyz = body.xpos, body.xquat
-            self._show_things()
             self._show_hand(now)
         self._put("headline", self._headline, headline_html(self.monitor, now))
         self._put("note", self._note_text, note_html(*self._note))
@@ -193,7 +193,7 @@ class Viewer:
             fade_distance=9.0,
             shadow_opacity=0.25,
         )
-        self._bodies = {}
+        self._bodies, self._boxes = {}, {}
         for index, mesh in enumerate(body_meshes(self._model)):
             if mesh.body not in self._bodies:
                 self._bodies[mesh.body] = scene.add_frame(f"/bodies/{mesh.body}", show_axes=False)
@@ -283,21 +283,21 @@ class Viewer:
         return (point[0], point[1] * self._mirror, point[2])
 
     def _show_things(self) -> None:
+        """Pose the model's own objects; unknown ones are shown as boxes of their size."""
         for name, thing in self._things.items():
-            if name not in self._bodies:
-                self._bodies[name] = self.server.scene.add_box(
+            quaternion = np.roll(thing.quaternion / np.linalg.norm(thing.quaternion), 1)
+            address = self._free_joint(name)
+            if address is not None:
+                state = np.concatenate((thing.position, quaternion))
+                if not np.allclose(self._data.qpos[address : address + 7], state, atol=1e-5):
+                    self._data.qpos[address : address + 7] = state
+                    self._robot_changed = True
+                continue
+            if name not in self._boxes:
+                self._boxes[name] = self.server.scene.add_box(
                     f"/things/{name}", color=(170, 120, 200), dimensions=tuple(thing.size)
                 )
-            address = self._free_joint(name)
-            quaternion = np.roll(thing.quaternion / np.linalg.norm(thing.quaternion), 1)
-            if address is None:
-                self._bodies[name].position = thing.position
-                self._bodies[name].wxyz = quaternion
-                continue
-            state = np.concatenate((thing.position, quaternion))
-            if not np.allclose(self._data.qpos[address : address + 7], state, atol=1e-5):
-                self._data.qpos[address : address + 7] = state
-                self._robot_changed = True
+            self._boxes[name].position, self._boxes[name].wxyz = thing.position, quaternion
 
     def _free_joint(self, name: str) -> int | None:
         body = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_BODY, name)
