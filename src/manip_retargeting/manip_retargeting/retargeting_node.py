@@ -3,20 +3,19 @@
 import time
 
 import numpy as np
+from manip_msgs.msg import JointTarget, TeleopState
+from rclpy.node import Node
+
 from manip_core.hand_skeleton import Keypoint
 from manip_core.interfaces import CALIBRATE, JOINT_STATES, SMOOTHED, TARGET, TELEOP_STATE
 from manip_core.robot_model import JOINT_NAMES
-from manip_msgs.msg import JointTarget, TeleopState
-from manip_ros.conversions import hand_from_msg, to_seconds
+from manip_retargeting.config import RetargetingConfig
+from manip_retargeting.retargeter import Retargeter, Status
+from manip_ros.conversions import hand_from_msg
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
-from manip_ros.topics import publisher, service, subscription
-from rclpy.node import Node
-from rclpy.task import Future
-
-from manip_retargeting.config import RetargetingConfig
-from manip_retargeting.retargeter import Retargeter, Status
+from manip_ros.topics import BlockingService, publisher, subscription
 
 CALIBRATION_S = 2.0
 # Share of a calibration's time in which the hand must have been seen.
@@ -44,7 +43,11 @@ class RetargetingNode(Node):
         subscription(self, JOINT_STATES, self._on_joint_states)
         subscription(self, TELEOP_STATE, self._on_teleop_state)
         subscription(self, SMOOTHED, self._on_hand)
-        service(self, CALIBRATE, self._on_calibrate)
+        self._calibrate = BlockingService(self, CALIBRATE, self._on_calibrate)
+
+    def close(self) -> None:
+        """Stop serving calibrations."""
+        self._calibrate.close()
 
     def _on_joint_states(self, msg) -> None:
         # Read only at engagement: kept as it is.
@@ -112,20 +115,17 @@ class RetargetingNode(Node):
         self._anchored, self._last_stamp = self._engagement, hand.stamp
         self.get_logger().info("engaged")
 
-    async def _on_calibrate(self, request, response):
-        if self._calibration is not None:
-            response.message = "a calibration is under way"
-            return response
+    def _on_calibrate(self, request, response):
         duration = request.duration if request.duration > 0 else CALIBRATION_S
         self._calibration = hands = []
-        done = Future()
-        timer = self.create_timer(duration, lambda: done.set_result(None))
-        await done
-        self.destroy_timer(timer)
+        time.sleep(duration)
         self._calibration = None
         seen = hands[-1].stamp - hands[0].stamp if len(hands) > 1 else 0.0
         if seen < CALIBRATION_SEEN * duration:
-            response.message = f"the hand was seen for {seen:.1f} of {duration:.1f} s: hold it open before the camera"
+            response.message = (
+                f"the hand was seen for {seen:.1f} of {duration:.1f} s: "
+                "hold it open before the camera"
+            )
             return response
         try:
             scale = self._retargeter.calibrate(hands)
