@@ -1,0 +1,95 @@
+"""Everything the README states, measured: prints one table and writes ``bench.json``.
+
+``python tests/bench/run.py [video] [clip] [retarget] [setup]``, all by default. Figures of parts that
+are not run again keep their last value in ``bench.json``.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+OUT = ROOT / "bench.json"
+
+# What is to be reached: figure, comparison, bound.
+REACH = {
+    "video_tracked_fraction": (">=", 0.98),
+    "video_dropped_fraction": ("<=", 0.01),
+    "pinch_closed_fraction": (">=", 0.90),
+    "false_pinch_fraction": ("<=", 0.01),
+    "flex_right_fraction": (">=", 0.95),
+    "latency_ms_p50": ("<=", 45.0),
+    "latency_ms_p95": ("<=", 70.0),
+    "latency_ms_p99": ("<=", 100.0),
+    "retarget_ms_p50": ("<=", 1.0),
+    "retarget_ms_p99": ("<=", 2.0),
+    "retarget_speedup_vs_dex_retargeting": (">=", 5.0),
+    "grasp_self_collisions": ("<=", 0.0),
+    "grasp_limit_violations": ("<=", 0.0),
+    "sim_realtime_factor": (">=", 0.99),
+    "clip_wrist_rot_deg_p95": ("<=", 15.0),
+    "clip_wrist_path_error_fraction": ("<=", 0.2),
+    "graph_peak_mb": ("<=", 2000.0),
+}
+
+
+def parts() -> dict:
+    """The benchmarks by name; imported late, so that one can be run without what others need."""
+
+    def video():
+        from bench_graph import measure_video
+
+        return measure_video()
+
+    def clip():
+        from bench_graph import measure_clip
+
+        return measure_clip()
+
+    def retarget():
+        from bench_retarget import bench_grasps, bench_video
+
+        return bench_grasps() | bench_video()
+
+    def setup():
+        from bench_setup import measure_setup
+
+        return measure_setup()
+
+    return {"video": video, "clip": clip, "retarget": retarget, "setup": setup}
+
+
+def verdict(name: str, value: float) -> str:
+    """The bound of a figure and whether it is met; empty for one that is only reported."""
+    if name not in REACH:
+        return ""
+    comparison, bound = REACH[name]
+    met = value >= bound if comparison == ">=" else value <= bound
+    return f"{comparison} {bound:g}  {'met' if met else 'MISSED'}"
+
+
+def main() -> None:
+    """Run the chosen parts, print the table, write ``bench.json``."""
+    available = parts()
+    chosen = sys.argv[1:] or list(available)
+    unknown = sorted(set(chosen) - set(available))
+    if unknown:
+        sys.exit(f"no such benchmark {unknown}; there are {', '.join(available)}")
+    figures = json.loads(OUT.read_text()) if OUT.exists() else {}
+    for name in chosen:
+        print(f"[bench] {name}", flush=True)
+        try:
+            figures |= {key: round(float(value), 4) for key, value in available[name]().items()}
+        except FileNotFoundError as error:
+            # The data of a part may not be on this machine; the others do not need it.
+            print(f"[bench] {name} left out: {error}", flush=True)
+        OUT.write_text(json.dumps(figures, indent=1) + "\n")
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        print(f"{name:<{width}}  {value:>12.4g}  {verdict(name, value)}".rstrip())
+    print(f"written to {OUT.name}")
+
+
+if __name__ == "__main__":
+    main()
