@@ -329,25 +329,34 @@ def test_jacobians_agree_with_finite_differences(whole):
         planner.update(q)
         frames.update(planner.data)
         error = task.compute_error().copy()
-        return error, task.compute_jacobian().copy(), frames.gaps(np.array([1, 2, 3]))[0]
+        others = np.array([1, 2, 3])
+        return (
+            error,
+            task.compute_jacobian().copy(),
+            frames.gaps(others)[0],
+            frames.pads(others)[0],
+        )
 
     q, h = robot_model.home() + 0.05, 1e-6
-    error, jacobian, _ = at(q)
+    error, jacobian, *_ = at(q)
     pinch.compute_error(planner)
-    rows = pinch.compute_jacobian(planner).reshape(3, 3, -1)
+    rows = pinch.compute_jacobian(planner).reshape(3, 2, 3, -1)
     # The pinch rows carry the second derivative too; along the normal they are the gap's slope.
-    slopes = np.einsum("ka,kaj->kj", pinch._normals, rows)
+    slopes = np.einsum("ka,kaj->kj", pinch._normals, rows[:, 0])
     curvature = task._tip_curvature(error[:, 0], jacobian[:, 0])
     for finger in range(4):
         for joint in range(4):
             step = np.zeros(22)
             step[frames.dofs[finger, joint]] = h
-            (ahead, ja, gap_ahead), (behind, jb, gap_behind) = at(q + step), at(q - step)
+            ahead, ja, gap_ahead, pad_ahead = at(q + step)
+            behind, jb, gap_behind, pad_behind = at(q - step)
             assert np.allclose((ahead - behind)[finger] / (2 * h), jacobian[finger, :, joint])
             numeric = (ja - jb)[finger, 0] @ error[finger, 0] / (2 * h)
             assert np.allclose(curvature[finger, joint], numeric, atol=1e-7)
             slope = slopes[:, frames.dofs[finger, joint]]
             assert np.allclose((gap_ahead - gap_behind) / (2 * h), slope, atol=1e-7)
+            slope = rows[:, 1, :, frames.dofs[finger, joint]]
+            assert np.allclose((pad_ahead - pad_behind) / (2 * h), slope, atol=1e-7)
 
 
 def test_distance_rows_agree_with_finite_differences(whole):

@@ -27,6 +27,7 @@ class RetargetingConfig:
         damping: Weight on every joint's step; keeps the problem well posed.
         acceleration_cost: Weight on the change of every joint's step from frame to frame.
         pinch_cost: Weight of a pinch's gap, at full contact.
+        pad_cost: Weight of the offset between the pads of two fingers that pinch.
         contact_low: Contact likelihood below which the fingers are held apart.
         contact_high: Contact likelihood from which a pinch is fully wanted.
         pinch_gap: Surface distance that a pinch closes to [m].
@@ -54,6 +55,7 @@ class RetargetingConfig:
     damping: float = 1e-5
     acceleration_cost: float = 0.002
     pinch_cost: float = 6.0
+    pad_cost: float = 0.5
     contact_low: float = 0.3
     contact_high: float = 0.6
     pinch_gap: float = 0.001

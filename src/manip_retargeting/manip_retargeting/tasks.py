@@ -23,6 +23,8 @@ def _skew(vectors: np.ndarray) -> np.ndarray:
 
 # Which entries of a finger's 4x4 block have i <= j, and which of those i < j.
 _UPPER, _OFF_DIAGONAL = np.triu(np.ones((4, 4))), np.triu(np.ones((4, 4)), 1)
+# Direction from a tip's centre to the middle of its pad, in the tip's frame: x is the palm's side.
+_PAD = np.array([1.0, 0.0, 1.0]) / np.sqrt(2.0)
 # Tips farther apart than this read as this far [m].
 FAR_APART = 0.5
 # Tip centres farther apart than this need no pinch row while no pinch is wanted [m].
@@ -109,9 +111,25 @@ class HandFrames:
         apart = points[:, 0] - points[:, 1]
         # The ends of penetrating tips lie the other way round.
         lengths = np.copysign(np.maximum(np.sqrt((apart * apart).sum(-1)), 1e-9), gaps)
+        return gaps, apart / lengths[:, None], self._moves_of(fingers, points)
+
+    def pads(self, fingers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Offsets of the thumb's pad from other fingers' pads.
+
+        Returns:
+            ``(k, 3)`` offsets [m], and ``(k, 2, 4, 3)`` velocities of the thumb's and the finger's
+            pad by their own joints [m/rad].
+        """
+        rotations = self._data.xmat[self._tips].reshape(4, 3, 3)
+        pads = self.points[:, 3] + robot_model.TIP_RADIUS * (rotations @ _PAD)
+        points = np.stack((np.broadcast_to(pads[0], (len(fingers), 3)), pads[fingers]), axis=1)
+        return points[:, 0] - points[:, 1], self._moves_of(fingers, points)
+
+    def _moves_of(self, fingers: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Velocities ``(k, 2, 4, 3)`` of points ``(k, 2, 3)`` on the thumb and on the fingers."""
         pairs = np.stack((np.zeros_like(fingers), fingers), axis=1)
         arms = points[:, :, None] - self._anchors[pairs]
-        return gaps, apart / lengths[:, None], (self.turns[pairs] @ arms[..., None])[..., 0]
+        return (self.turns[pairs] @ arms[..., None])[..., 0]
 
 
 class FingerTask(BaseTask):
@@ -178,11 +196,12 @@ class FingerTask(BaseTask):
 
 
 class PinchTask(mink.Task):
-    """Gaps between the thumb's tip and the others', three rows for each finger that is concerned.
+    """Gaps between the thumb's tip and the others', six rows for each finger that is concerned.
 
-    A gap is closed as far as contact is likely, and held open where it is not. It is a distance,
-    which bends with every step across it: its second derivative weighs the other two directions, or
-    the solver would overshoot from side to side.
+    A gap is closed as far as contact is likely, and held open where it is not (three rows). It is a
+    distance, which bends with every step across it: its second derivative weighs the other two
+    directions, or the solver would overshoot from side to side. Three more rows bring the pads
+    together, so that fingers meet with their pads and not with their sides.
     """
 
     def __init__(self, config: RetargetingConfig, frames: HandFrames):
@@ -193,7 +212,7 @@ class PinchTask(mink.Task):
         self.contact = np.zeros(3)  # how much index, middle and ring should touch the thumb, 0 to 1
 
     def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
-        """``(3k,)`` gap, less what it should be, along the line between the tips [m].
+        """``(6k,)`` gap, less what it should be, along the line between the tips; pads' offset [m].
 
         Also sets the rows' costs: which fingers are concerned, and how much, depends on the gaps.
         """
@@ -205,26 +224,31 @@ class PinchTask(mink.Task):
             return self._nothing[1]
         contact = self.contact[self._pinched]
         gaps, self._normals, self._moves = frames.gaps(self._pinched + 1)
+        offsets, self._pad_moves = frames.pads(self._pinched + 1)
         closing = (config.pinch_cost * contact) ** 2
         opening = (config.pinch_cost * (1.0 - contact)) ** 2 * (gaps < config.open_gap)
         weight = closing + opening
         wanted = (closing * config.pinch_gap + opening * config.open_gap) / (weight + 1e-12)
         excess = gaps - wanted
         self._curvature = np.maximum(excess, 0.0) / (np.abs(gaps) + 2 * robot_model.TIP_RADIUS)
-        self.cost = np.repeat(np.sqrt(weight), 3)
-        return (excess[:, None] * self._normals).ravel()
+        costs = np.stack((np.sqrt(weight), config.pad_cost * contact), axis=1)
+        self.cost = np.repeat(costs.ravel(), 3)
+        return np.stack((excess[:, None] * self._normals, offsets), axis=1).ravel()
 
     def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
-        """``(3k, nv)`` derivative of the error [m/rad], with the curvature in it."""
-        frames = self._frames
-        jacobian = np.zeros((len(self._pinched), 3, frames.nv))
+        """``(6k, nv)`` derivative of the error [m/rad], with the gap's curvature in it."""
+        dofs = self._frames.dofs
         along = self._normals[:, :, None] * self._normals[:, None, :]
         metric = along + np.sqrt(self._curvature)[:, None, None] * (np.eye(3) - along)
-        slopes = metric[:, None] @ self._moves.swapaxes(2, 3)  # (pinch, end, axis, joint)
-        for rows, finger, (thumb, other) in zip(jacobian, self._pinched, slopes, strict=True):
-            rows[:, frames.dofs[0]] = thumb
-            rows[:, frames.dofs[finger + 1]] = -other
-        return jacobian.reshape(-1, frames.nv)
+        # (pinch, gap or pad, thumb or finger, axis, joint)
+        slopes = np.stack(
+            (metric[:, None] @ self._moves.swapaxes(2, 3), self._pad_moves.swapaxes(2, 3)), axis=1
+        )
+        jacobian = np.zeros((len(self._pinched), 2, 3, self._frames.nv))
+        for rows, finger, slope in zip(jacobian, self._pinched, slopes, strict=True):
+            rows[..., dofs[0]] = slope[:, 0]
+            rows[..., dofs[finger + 1]] = -slope[:, 1]
+        return jacobian.reshape(-1, self._frames.nv)
 
     def compute_qp_residual(
         self, configuration: mink.Configuration
