@@ -11,7 +11,7 @@ from pathlib import Path
 from manip_bringup import message_definitions
 from manip_bringup.bag import BagWriter, free_folder
 from manip_bringup.cdr import compress_image
-from manip_core.interfaces import IMAGE, TOPICS, Qos, Topic
+from manip_core.interfaces import IMAGE, ROBOT_IMAGE, TOPICS, Qos, Topic
 
 COMPRESSED_IMAGE = Topic(f"{IMAGE.name}/compressed", "sensor_msgs/msg/CompressedImage", Qos.SENSOR)
 IMAGE_CHOICES = ("jpeg", "raw", "none")
@@ -55,8 +55,13 @@ class RecorderConfig:
 
 
 def topics(images: str = "jpeg") -> tuple[Topic, ...]:
-    """The topics that are listened to: all of the suite, the camera's picture as asked."""
-    return tuple(topic for topic in TOPICS if images != "none" or topic.name != IMAGE.name)
+    """The topics that are listened to: all of the suite, the camera's picture as asked.
+
+    Not the robot's rendered picture: it is made only while somebody listens, and can be made again
+    from the recorded joints.
+    """
+    left_out = {ROBOT_IMAGE.name} | ({IMAGE.name} if images == "none" else set())
+    return tuple(topic for topic in TOPICS if topic.name not in left_out)
 
 
 class Recorder:
