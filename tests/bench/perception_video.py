@@ -3,9 +3,9 @@
     python tests/bench/perception_video.py VIDEO OUT.npz [--calibration YAML | --fov DEG] …
 
 ``OUT.npz`` holds, one row a frame: ``frame``, ``stamp`` [s], ``tracked``, ``side``, ``keypoints``
-(21, 3) [m], ``keypoints_std``, ``keypoints_px`` (21, 2), ``contact`` (4), ``confidence``, and of the
-smoothed hand ``smoothed_keypoints``, ``smoothed_contact``, ``smoothed_tracked``, ``bridged``; ``ms``
-(estimator) and ``smooth_ms``.
+(21, 3) [m], ``keypoints_std``, ``keypoints_px`` (21, 2), ``contact`` (4), ``confidence``; of the
+smoothed hand ``smoothed_keypoints``, ``smoothed_contact``, ``smoothed_tracked``, ``bridged``; and
+``ms`` (estimator), ``smooth_ms``.
 """
 
 import argparse

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manip_core.hand import RIGHT, palm_rotation
 from manip_core.hand_skeleton import TIPS
 
 
@@ -11,36 +12,68 @@ from manip_core.hand_skeleton import TIPS
 class ContactConfig:
     """Of the contact likelihood.
 
+    The tip keypoints lie inside the fingertips: when pads touch, they are a fingertip's thickness
+    apart (12 to 16 mm in the truth of the bundled clip).
+
     Attributes:
-        lateral_gap: Gap across the line of sight [m] at which touch is as likely as not.
-        depth_gap: Gap along the line of sight [m] that counts as much.
+        touch_gap: Gap between the tips [m] at which touch is as likely as not.
         width: How far [m] beside it the odds change by e.
+        depth_weight: What a gap along the line of sight counts, where one across it counts 1:
+            depths are seen far worse, and fingers that pinch are drawn apart by 20 to 30 mm.
+        curl: Flexion of a finger, from its palm bone to its tip [rad], up to which a pad can meet
+            the thumb's. Beyond it (a fist, fingers held down by the thumb) the thumb lies on the
+            back of the finger.
+        curl_gap: What each radian beyond counts as a gap [m].
     """
 
-    lateral_gap: float = 0.022
-    depth_gap: float = 0.06
-    width: float = 0.003
+    touch_gap: float = 0.0235
+    width: float = 0.002
+    depth_weight: float = 0.3
+    curl: float = 2.6
+    curl_gap: float = 0.03
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
-def contact_likelihood(keypoints: np.ndarray, config: ContactConfig) -> np.ndarray:
-    """Probability ``(4,)`` that index, middle, ring, little touch the thumb.
+def contact_likelihood(
+    keypoints: np.ndarray, side: str = RIGHT, config: ContactConfig | None = None
+) -> np.ndarray:
+    """Probability ``(4,)`` that index, middle, ring, little touch the thumb, pad to pad.
 
     Args:
-        keypoints: ``(21, 3)`` in [m], ``camera_optical_frame``.
+        keypoints: ``(21, 3)`` in [m], ``camera_optical_frame``, each on its own line of sight.
+        side: ``"left"`` or ``"right"``.
         config: Figures.
     """
+    config = config or ContactConfig()
     gaps = keypoints[TIPS[1:]] - keypoints[TIPS[0]]
     line = keypoints[TIPS].mean(0)
-    line /= np.linalg.norm(line)
+    line = line / np.linalg.norm(line)
     along = gaps @ line
     across = np.linalg.norm(gaps - along[:, None] * line, axis=1)
-    reach = np.hypot(across, along * config.lateral_gap / config.depth_gap)
-    logit = (config.lateral_gap - reach) / config.width
+    excess = np.maximum(finger_curl(keypoints, side) - config.curl, 0.0)
+    gap = np.hypot(across, config.depth_weight * along) + config.curl_gap * excess
+    logit = (config.touch_gap - gap) / config.width
     return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
 
 
+def finger_curl(keypoints: np.ndarray, side: str = RIGHT) -> np.ndarray:
+    """Flexion ``(4,)`` [rad] of index, middle, ring, little: from the palm's direction to the tip's.
+
+    Turns towards the palm count positive and are summed over the joints, so a closed fist has about
+    3 to 4; the result lies within -pi/2 and 3 pi/2, for fingers bend backwards but little.
+    """
+    tip_bones = keypoints[TIPS[1:]] - keypoints[TIPS[1:] - 1]
+    local = tip_bones @ palm_rotation(keypoints, side)
+    turn = np.arctan2(local[:, 0], local[:, 2])
+    return np.where(turn < -np.pi / 2, turn + 2 * np.pi, turn)
+
+
 class ContactFilter:
-    """Holds contact likelihoods steady in time: a median against flicker, two levels against chatter.
+    """Contact likelihoods held steady: a median against flicker, two levels against chatter.
 
     A touch is taken from the median of the last three values, so it comes and goes one frame late
     at most, and one odd frame does not show.
@@ -66,7 +99,7 @@ class ContactFilter:
 
 
 def close_gaps(keypoints: np.ndarray, contact: np.ndarray) -> np.ndarray:
-    """Keypoints whose touching fingertips meet the thumb's depth: the image cannot show a gap there.
+    """Keypoints whose touching fingertips lie at one depth, where the image shows no gap.
 
     The gap along the line of sight between the thumb's tip and that of the finger in contact is
     closed by the contact likelihood, shared between both; the gap across it stays as it is seen.

@@ -31,8 +31,8 @@ class HandEstimator(ABC):
             ValueError: The image, stamp or camera cannot be used; the message says what came.
         """
 
-    def close(self) -> None:
-        """Free threads and models. The estimator is of no use afterwards."""
+    def close(self) -> None:  # noqa: B027
+        """Free what the estimator holds, if anything. It is of no use afterwards."""
 
     def __enter__(self) -> "HandEstimator":
         return self

@@ -80,8 +80,10 @@ class MediaPipeEstimator(HandEstimator):
             Image(image_format=ImageFormat.SRGB, data=rgb), self._advance(stamp)
         )
         hands = [
-            self._hand(landmarks, names[0], stamp, camera)
-            for landmarks, names in zip(result.hand_landmarks, result.handedness, strict=True)
+            self._hand(*found, stamp, camera)
+            for found in zip(
+                result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True
+            )
         ]
         return sorted(hands, key=lambda hand: -hand.confidence)
 
@@ -90,20 +92,25 @@ class MediaPipeEstimator(HandEstimator):
             self._landmarker.close()
             self._landmarker = None
 
-    def _hand(self, landmarks, name, stamp: float, camera: CameraIntrinsics) -> Hand:
-        side = _SIDES[name.category_name]
-        # Fractions of the image; the depth, towards the camera from the wrist, is in widths.
+    def _hand(self, landmarks, world, names, stamp: float, camera: CameraIntrinsics) -> Hand:
+        side = _SIDES[names[0].category_name]
+        # Fractions of the image; the depth, from the wrist's, is in image widths.
         raw = np.array([(p.x, p.y, p.z) for p in landmarks])
         pixels = raw[:, :2] * (camera.width, camera.height) - 0.5
-        keypoints, std = self._metric[side].place(pixels, raw[:, 2] * camera.width, camera)
+        keypoints, std = self._metric[side].place(
+            pixels,
+            raw[:, 2] * camera.width,
+            np.array([(p.x, p.y, p.z) for p in world]),
+            camera,
+        )
         return Hand(
             stamp=stamp,
             side=side,
             keypoints=keypoints,
             keypoints_std=std,
             keypoints_px=pixels,
-            contact=contact_likelihood(keypoints, self._contact),
-            confidence=float(np.clip(name.score, 0.0, 1.0)),
+            contact=contact_likelihood(keypoints, side, self._contact),
+            confidence=float(np.clip(names[0].score, 0.0, 1.0)),
             tracked=True,
         )
 

@@ -20,7 +20,7 @@ class SmoothingConfig:
     """Of the smoother. Cut-off frequencies are those of a hand at rest.
 
     Attributes:
-        lateral_cutoff, lateral_beta: Across the line of sight, in [Hz] and [Hz per 1/s] of x/z, y/z.
+        lateral_cutoff, lateral_beta: Across the line of sight (x/z, y/z), [Hz] and [Hz per 1/s].
         shape_cutoff, shape_beta: Depths of the keypoints from the wrist, [Hz per m/s].
         depth_cutoff, depth_beta: Depth of the wrist.
         contact_on, contact_off: Contact likelihood from which a touch is taken for one, and below
@@ -133,7 +133,7 @@ class HandSmoother:
         self.rejected += 1
 
     def _oddity(self, hand: Hand, stamp: float) -> str:
-        """What makes this hand unlikely to be the one that was followed; empty where nothing does."""
+        """Why this is hardly the hand that was followed; empty where it may be."""
         last = self._seen
         if last is None or stamp - last.stamp > self.config.max_gap:
             return ""
