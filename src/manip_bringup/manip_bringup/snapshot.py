@@ -1,4 +1,4 @@
-"""``manip snapshot``: pictures of the robot and of the operator page, for the README and reports."""
+"""``manip snapshot``: pictures of the robot and of the operator page, for the README."""
 
 import argparse
 import subprocess
@@ -89,7 +89,7 @@ def render(side: str, names, positions, objects: dict[str, np.ndarray], camera: 
             return renderer.render()
     except Exception as error:
         raise RuntimeError(
-            f"cannot render: {error}; set MUJOCO_GL=egl or osmesa, and install libegl1 or libosmesa6"
+            f"cannot render: {error}; set MUJOCO_GL=egl or osmesa (Debian: libegl1, libosmesa6)"
         ) from error
 
 
