@@ -25,8 +25,11 @@ from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
 from manip_ros.topics import publisher, service, subscription
+from manip_ros.worker import Worker
 
 OBJECT_PERIOD_S = 0.05
+# Slips of real time are told at most so often.
+REPORT_PERIOD_S = 5.0
 IMAGE_SIZE = (640, 480)
 
 
@@ -50,19 +53,15 @@ class MujocoRobotNode(Node):
         self._pace = RealTime(
             self.robot.steps * self.robot.model.opt.timestep, self.config.max_slip
         )
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=target, name=name, daemon=True)
-            for target, name in ((self._physics, "physics"), (self._render, "render"))
+        self._workers = [
+            Worker(self, self._physics, "physics"),
+            Worker(self, self._render, "render"),
         ]
-        for thread in self._threads:
-            thread.start()
 
     def close(self) -> None:
         """Stop stepping."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=2.0)
+        for worker in self._workers:
+            worker.close()
 
     def _on_arm(self, msg) -> None:
         self._command("arm command", ARM_JOINTS, msg.data)
@@ -82,10 +81,10 @@ class MujocoRobotNode(Node):
         response.success, response.message = True, "robot and objects are back at the start"
         return response
 
-    def _physics(self) -> None:
+    def _physics(self, stop: threading.Event) -> None:
         names = list(JOINT_NAMES)
-        reported = 0.0
-        while not self._stop.is_set():
+        reported = quiet_until = 0.0
+        while not stop.is_set():
             position, velocity, effort = self.robot.advance()
             msg = JointState(
                 name=names,
@@ -94,16 +93,10 @@ class MujocoRobotNode(Node):
                 effort=effort.tolist(),
             )
             msg.header.stamp = to_stamp(time.time())
-            try:
-                self._states.publish(msg)
-            except Exception:
-                # The context may be gone between the check and the call.
-                if self._stop.is_set() or not self.context.ok():
-                    return
-                raise
+            self._states.publish(msg)
             self._pace.wait()
-            if self._pace.lost - reported > 0.1:
-                reported = self._pace.lost
+            if self._pace.lost > reported and time.monotonic() > quiet_until:
+                reported, quiet_until = self._pace.lost, time.monotonic() + REPORT_PERIOD_S
                 self.get_logger().warning(
                     f"slower than real time: {reported:.2f} s given up so far, "
                     f"factor {self._pace.factor:.3f} over the last second"
@@ -126,10 +119,10 @@ class MujocoRobotNode(Node):
             msg.objects.append(item)
         self._objects.publish(msg)
 
-    def _render(self) -> None:
+    def _render(self, stop: threading.Event) -> None:
         renderer = None
         data = mujoco.MjData(self.robot.model)
-        while not self._stop.wait(1.0 / self.config.image_rate):
+        while not stop.wait(1.0 / self.config.image_rate):
             if not self._images.get_subscription_count():
                 continue
             if renderer is None:

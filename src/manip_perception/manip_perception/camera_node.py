@@ -3,9 +3,9 @@
 import threading
 import time
 
-from manip_core.camera import CameraIntrinsics
 from rclpy.node import Node
 
+from manip_core.camera import CameraIntrinsics
 from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
 from manip_perception.camera import (
     CameraConfig,
@@ -20,6 +20,7 @@ from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
 from manip_ros.topics import publisher, subscription
+from manip_ros.worker import Worker
 
 RETRY_S = 1.0
 # Discovery is one-sided for a moment: what is sent at once may be lost.
@@ -37,7 +38,6 @@ class CameraNode(Node):
         self._images = publisher(self, IMAGE)
         self._infos = publisher(self, CAMERA_INFO)
         self._diagnostics = Diagnostics(self)
-        self._stop = threading.Event()
         self._answered = threading.Event()
         self._intrinsics: CameraIntrinsics | None = None
         self._last_stamp = 0.0
@@ -48,14 +48,11 @@ class CameraNode(Node):
         if self.config.rate == 0 and not (self._source and self._source.live):
             subscription(self, OBSERVATION, self._on_observation)
         self.get_logger().info(f"source: {resolve(self.config.source)}")
-        self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
-        self._thread.start()
+        self._worker = Worker(self, self._run, "frames")
 
     def close(self) -> None:
         """Stop the thread and free the camera."""
-        self._stop.set()
-        self._answered.set()
-        self._thread.join(timeout=2.0)
+        self._worker.close()
         if self._source:
             self._source.close()
 
@@ -73,21 +70,21 @@ class CameraNode(Node):
         if to_seconds(msg.header.stamp) >= self._last_stamp - 1e-6:
             self._answered.set()
 
-    def _await_subscriber(self) -> None:
+    def _await_subscriber(self, stop: threading.Event) -> None:
         """A file has a first frame that somebody wants: wait for whoever reads it."""
-        while not self._stop.is_set() and not self._images.get_subscription_count():
+        while not stop.is_set() and not self._images.get_subscription_count():
             self._diagnostics.problem("waiting for a subscriber before the first frame")
-            self._stop.wait(0.05)
+            stop.wait(0.05)
         self._diagnostics.problem("")
-        self._stop.wait(SETTLE_S)
+        stop.wait(SETTLE_S)
 
-    def _run(self) -> None:
+    def _run(self, stop: threading.Event) -> None:
         if self._source and not self._source.live:
-            self._await_subscriber()
+            self._await_subscriber(stop)
         due = time.time()
-        while not self._stop.is_set():
+        while not stop.is_set():
             if self._source is None:
-                self._stop.wait(RETRY_S)
+                stop.wait(RETRY_S)
                 self._source = self._open()
                 due = time.time()
                 continue
@@ -103,19 +100,16 @@ class CameraNode(Node):
                     self._diagnostics.problem("the source has ended")
                     return
                 self._source.rewind()
-                continue
+                frame = self._source.read()
+                if frame is None:
+                    self._diagnostics.problem("the source has no frame left", error=True)
+                    return
             image, age = frame
             if not self._source.live:
-                due = self._wait(due)
-            try:
-                self._publish(image, time.time() - age)
-            except Exception:
-                # The context may be gone between the check and the call.
-                if self._stop.is_set() or not self.context.ok():
-                    return
-                raise
+                due = self._wait(due, stop)
+            self._publish(image, time.time() - age)
 
-    def _wait(self, due: float) -> float:
+    def _wait(self, due: float, stop: threading.Event) -> float:
         """Wait until a recorded frame's turn has come; returns the next one's."""
         if self.config.rate == 0:
             if self._frames and not self._answered.wait(ANSWER_S):
@@ -127,7 +121,7 @@ class CameraNode(Node):
         period = 1.0 / (self.config.rate if self.config.rate > 0 else self._source.rate)
         now = time.time()
         if now < due:
-            self._stop.wait(due - now)
+            stop.wait(due - now)
             return due + period
         # Late: the clip slips, so that no burst of old frames follows.
         slipped = now - due
