@@ -62,7 +62,7 @@ class Retargeter:
         config: Settings.
         side: Which robot hand, ``"left"`` or ``"right"``.
         scale: The user's hand; None takes that of a grown-up.
-        hand_only: Hold the arm where it was engaged and plan the 16 finger joints alone.
+        hand_only: Plan the 16 finger joints alone; the arm is held, and avoided as if at home.
     """
 
     def __init__(
