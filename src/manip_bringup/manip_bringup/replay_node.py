@@ -26,7 +26,7 @@ class ReplayNode(Node):
         wanted = (
             (OBSERVATION,) if OBSERVATION.name in self._playback.topics else (IMAGE, CAMERA_INFO)
         )
-        self._publishers = {topic.name: publisher(self, topic) for topic in wanted}
+        self._outputs = {topic.name: publisher(self, topic) for topic in wanted}
         self._diagnostics = Diagnostics(self)
         self._stop = threading.Event()
         self.get_logger().info(f"replaying {', '.join(self._playback.topics)} of {self.config.bag}")
@@ -59,7 +59,7 @@ class ReplayNode(Node):
                 start, due = start + late, due + late
                 self._diagnostics.counters["slips"] += 1
             try:
-                self._publishers[item.target].publish(item.message(due))
+                self._outputs[item.target].publish(item.message(due))
             except ValueError as error:
                 self._diagnostics.reject("picture", str(error))
             except Exception:
