@@ -80,7 +80,7 @@ class RvizNode(Node):
 
     def _on_joints(self, msg: JointState) -> None:
         now = time.monotonic()
-        if now < self._tf_due:
+        if now < self._tf_due or not self._tf.get_subscription_count():
             return
         self._tf_due = now + _TF_PERIOD_S
         try:
@@ -91,6 +91,8 @@ class RvizNode(Node):
         self._tf.publish(TFMessage(transforms=[_transform(t, msg.header.stamp) for t in frames]))
 
     def _on_hand(self, msg) -> None:
+        if not self._markers.get_subscription_count():
+            return
         try:
             shape = hand_shape(hand_from_msg(msg))
         except ValueError as error:

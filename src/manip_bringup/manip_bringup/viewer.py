@@ -177,7 +177,7 @@ class Viewer:
         scene.configure_default_lights(enabled=False)
         scene.add_light_ambient("/lights/ambient", intensity=0.55, color=(205, 218, 240))
         sun = scene.add_light_directional(
-            "/lights/sun", intensity=1.25, color=(255, 246, 232), cast_shadow=True
+            "/lights/sun", intensity=1.4, color=(255, 246, 232), cast_shadow=True
         )
         sun.position = (1.2, -1.4 * self._mirror, 2.4)
         scene.add_light_directional(
