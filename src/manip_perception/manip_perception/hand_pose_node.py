@@ -2,9 +2,9 @@
 
 import time
 
-from manip_core.camera import CameraIntrinsics
 from rclpy.node import Node
 
+from manip_core.camera import CameraIntrinsics
 from manip_core.hand import SIDES, Hand
 from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
 from manip_perception.estimator import make_estimator

@@ -4,7 +4,7 @@ from rclpy.node import Node
 
 from manip_core.interfaces import OBSERVATION, SMOOTHED
 from manip_perception.smoothing import HandSmoother, SmoothingConfig
-from manip_ros.conversions import hand_from_msg, hand_to_msg, to_seconds
+from manip_ros.conversions import age_problem, hand_from_msg, hand_to_msg, to_seconds
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
@@ -22,12 +22,15 @@ class SmoothingNode(Node):
         subscription(self, OBSERVATION, self._on_observation)
 
     def _on_observation(self, msg) -> None:
+        stamp = to_seconds(msg.header.stamp)
+        if problem := age_problem(stamp, self.get_clock().now().nanoseconds * 1e-9):
+            self._diagnostics.reject("observation", problem)
+            return
         try:
             seen = hand_from_msg(msg)
         except ValueError as error:
             self._diagnostics.reject("observation", str(error))
             seen = None
-        stamp = to_seconds(msg.header.stamp)
         hand = self._smoother.update(seen if seen and seen.tracked else None, stamp)
         if self._smoother.reason:
             self._diagnostics.reject("smoothing", self._smoother.reason)

@@ -11,7 +11,7 @@ from manip_core.interfaces import CALIBRATE, JOINT_STATES, SMOOTHED, TARGET, TEL
 from manip_core.robot_model import JOINT_NAMES
 from manip_retargeting.config import RetargetingConfig
 from manip_retargeting.retargeter import Retargeter, Status
-from manip_ros.conversions import hand_from_msg
+from manip_ros.conversions import age_problem, hand_from_msg, to_seconds
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
@@ -61,6 +61,10 @@ class RetargetingNode(Node):
             self._anchored = None
 
     def _on_hand(self, msg) -> None:
+        stamp = to_seconds(msg.header.stamp)
+        if problem := age_problem(stamp, self.get_clock().now().nanoseconds * 1e-9):
+            self._diagnostics.reject("hand", problem)
+            return
         try:
             hand = hand_from_msg(msg)
         except ValueError as error:
@@ -72,15 +76,12 @@ class RetargetingNode(Node):
             self._calibration.append(hand)
         if self._engagement is None:
             return
-        stamp = hand.stamp
         if self._anchored != self._engagement:
             self._engage(hand)
             return
         dt = stamp - self._last_stamp
         if not dt > 0:
             self._diagnostics.reject("hand", f"stamp is {-dt:.3f} s before the last one's")
-            if dt < -self._retargeter.config.max_dt:
-                self._last_stamp = stamp
             return
         began = time.perf_counter()
         result = self._retargeter.solve(hand, dt)

@@ -2,10 +2,10 @@
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from manip_core.camera import CameraIntrinsics
 from manip_msgs.msg import HandObservation
 from sensor_msgs.msg import CameraInfo, Image
 
+from manip_core.camera import CameraIntrinsics
 from manip_core.hand import LEFT, RIGHT, Hand, palm_rotation
 from manip_core.hand_skeleton import NUM_KEYPOINTS, Keypoint
 from manip_core.interfaces import CAMERA_OPTICAL_FRAME
@@ -26,6 +26,15 @@ def to_stamp(seconds: float) -> Time:
         raise ValueError(f"a stamp must lie within 0 and 2^31 s, got {seconds}")
     nanoseconds = round(seconds * 1e9)
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def age_problem(stamp: float, now: float, oldest: float = 1.0, future: float = 0.1) -> str | None:
+    """Why a stamp cannot be that of a picture just taken, or ``None`` where it can. All in [s]."""
+    if now - stamp > oldest:
+        return f"stamp is {now - stamp:.2f} s old, over {oldest:g} s: is the sender's clock right?"
+    if stamp - now > future:
+        return f"stamp lies {stamp - now:.2f} s in the future: is the sender's clock right?"
+    return None
 
 
 def image_from_msg(msg: Image) -> np.ndarray:
