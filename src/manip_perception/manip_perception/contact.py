@@ -61,7 +61,7 @@ def contact_likelihood(
 
 
 def finger_curl(keypoints: np.ndarray, side: str = RIGHT) -> np.ndarray:
-    """Flexion ``(4,)`` [rad] of index, middle, ring, little: from the palm's direction to the tip's.
+    """Flexion ``(4,)`` [rad] of index to little: from the palm's direction to the tip's.
 
     Turns towards the palm count positive and are summed over the joints, so a closed fist has about
     3 to 4; the result lies within -pi/2 and 3 pi/2, for fingers bend backwards but little.

@@ -13,6 +13,7 @@ without the camera and without the user's true size. Here
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,7 +27,7 @@ LENGTH_CHAIN = np.array((Keypoint.WRIST, *FINGER_CHAINS[2]))
 _KNUCKLES = FINGER_CHAINS[1:, 0]
 SCALE_BONES = np.array(
     [bone for bone in BONES.tolist() if bone[0] == Keypoint.WRIST and bone[1] in _KNUCKLES]
-    + [*zip(_KNUCKLES[:-1], _KNUCKLES[1:], strict=True), (_KNUCKLES[0], _KNUCKLES[-1])]
+    + [*pairwise(_KNUCKLES), (_KNUCKLES[0], _KNUCKLES[-1])]
     + [bone for bone in BONES.tolist() if bone[0] in _KNUCKLES[:3]]
 )
 

@@ -32,12 +32,12 @@ class SmoothingConfig:
         doubt_rate: Growth of the standard deviations while bridging [m/s].
     """
 
-    lateral_cutoff: float = 3.0
-    lateral_beta: float = 40.0
+    lateral_cutoff: float = 1.5
+    lateral_beta: float = 30.0
     shape_cutoff: float = 1.5
     shape_beta: float = 20.0
-    depth_cutoff: float = 0.8
-    depth_beta: float = 6.0
+    depth_cutoff: float = 0.2
+    depth_beta: float = 0.7
     contact_on: float = 0.5
     contact_off: float = 0.3
     max_gap: float = 0.2
