@@ -1,6 +1,7 @@
 """``manip snapshot``: pictures of the robot and of the operator page, for the README."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -9,12 +10,10 @@ import urllib.request
 from pathlib import Path
 
 import cv2
-import mujoco
 import numpy as np
 
 from manip_bringup.browser import Page, find_browser
 from manip_core.hand import RIGHT, SIDES
-from manip_core.robot_model import JOINT_NAMES, build_model, home
 
 _SIZE = (1440, 900)
 _START_S, _RUN_S, _STATE_S = 60.0, 12.0, 10.0
@@ -72,6 +71,13 @@ def render(side: str, names, positions, objects: dict[str, np.ndarray], camera: 
     Raises:
         RuntimeError: This machine cannot render.
     """
+    if not os.environ.get("DISPLAY"):
+        # MuJoCo chooses how to render when it is imported, and fails later without a display.
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    import mujoco
+
+    from manip_core.robot_model import JOINT_NAMES, build_model, home
+
     model = build_model(side)
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, 0)

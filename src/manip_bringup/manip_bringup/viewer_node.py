@@ -29,8 +29,9 @@ from manip_ros.main import run
 from manip_ros.parameters import declare_config
 from manip_ros.topics import client, subscription
 
-# Pictures that wait for the hand seen in them, and for how long [s].
-_WAITING, _WAIT_S = 8, 0.3
+# Pictures that wait for the hand seen in them, and how long after the last hand they are shown
+# without one [s].
+_WAITING, _WAIT_S = 20, 1.0
 _WATCH_PERIOD_S = 0.5
 
 
@@ -50,9 +51,9 @@ class ViewerNode(Node):
         self._calibrate = client(self, CALIBRATE)
         self._reset = client(self, RESET_ROBOT)
         self._subscriptions_while_watched = []
-        self._pictures: OrderedDict[tuple[int, int], tuple[float, Image]] = OrderedDict()
+        self._pictures: OrderedDict[tuple[int, int], Image] = OrderedDict()
         self._picture_due = 0.0
-        self._hands_seen = False
+        self._matched_at = -_WAIT_S
         subscription(self, TELEOP_STATE, self._on_state)
         self._refresh = None
         self.create_timer(_WATCH_PERIOD_S, self._watch)
@@ -121,28 +122,28 @@ class ViewerNode(Node):
 
     def _on_image(self, msg: Image) -> None:
         stamp = msg.header.stamp
-        self._pictures[stamp.sec, stamp.nanosec] = (time.monotonic(), msg)
+        self._pictures[stamp.sec, stamp.nanosec] = msg
         while len(self._pictures) > _WAITING:
             self._pictures.popitem(last=False)
 
     def _on_observation(self, msg: HandObservation) -> None:
         """Show the very picture that this hand was seen in."""
         stamp = msg.header.stamp
-        waiting = self._pictures.pop((stamp.sec, stamp.nanosec), None)
-        if waiting is None or time.monotonic() < self._picture_due:
+        picture = self._pictures.pop((stamp.sec, stamp.nanosec), None)
+        if picture is None:
+            return
+        self._matched_at = now = time.monotonic()
+        if now < self._picture_due:
             return
         try:
-            self._show(waiting[1], hand_from_msg(msg))
+            self._show(picture, hand_from_msg(msg))
         except ValueError as error:
             self._diagnostics.reject("hand", str(error))
 
     def _show_old_pictures(self, now: float) -> None:
         """Show pictures that no hand has come for, as they are."""
-        if not self._pictures:
-            return
-        _, msg = next(reversed(self._pictures.values()))
-        oldest = next(iter(self._pictures.values()))[0]
-        if now - oldest > _WAIT_S and now >= self._picture_due + _WAIT_S:
+        if self._pictures and now - self._matched_at > _WAIT_S and now >= self._picture_due:
+            _, msg = self._pictures.popitem(last=True)
             self._pictures.clear()
             self._show(msg, None)
 
