@@ -30,7 +30,7 @@ class ContactConfig:
     width: float = 0.002
     depth_weight: float = 0.3
     curl: float = 2.6
-    curl_gap: float = 0.03
+    curl_gap: float = 0.06
 
     def __post_init__(self):
         for name, value in vars(self).items():
