@@ -198,7 +198,9 @@ def test_a_page_is_served_and_takes_any_data(side, unused_port, monkeypatch):
         viewer.set_picture(np.zeros((480, 640, 3), np.uint8), open_hand(side))
         viewer.refresh(1.0)
         viewer.refresh(1.05)
-        np.testing.assert_allclose(viewer._bodies["cube"].position, [0.4, 0.1, 0.2], atol=1e-6)
+        body = mujoco.mj_name2id(viewer._model, mujoco.mjtObj.mjOBJ_BODY, "cube")
+        np.testing.assert_allclose(viewer._frames[body].position, [0.4, 0.1, 0.2], atol=2e-4)
+        assert list(viewer._boxes) == ["cup"]
         assert viewer._ghost.visible and np.isfinite(viewer._ghost.points).all()
         # The ghost's middle finger points where the robot's does: along the palm's z axis.
         tips = viewer._human_tips.points

@@ -22,6 +22,18 @@ class Transform:
     quaternion: np.ndarray
 
 
+def pose_in_parent(
+    model: mujoco.MjModel, data: mujoco.MjData, body: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Translation [m] and quaternion (w, x, y, z) of a body in its parent's frame."""
+    parent = model.body_parentid[body]
+    inverse, quaternion, translation = np.empty(4), np.empty(4), np.empty(3)
+    mujoco.mju_negQuat(inverse, data.xquat[parent])
+    mujoco.mju_mulQuat(quaternion, inverse, data.xquat[body])
+    mujoco.mju_rotVecQuat(translation, data.xpos[body] - data.xpos[parent], inverse)
+    return translation, quaternion
+
+
 class RobotFrames:
     """All links of the robot description, the fixed ones apart from those that joints move."""
 
@@ -57,18 +69,9 @@ class RobotFrames:
         mujoco.mj_kinematics(self._model, self._data)
         result = []
         for body in bodies:
-            parent = self._model.body_parentid[body]
-            rotation = np.empty(4)
-            mujoco.mju_negQuat(rotation, self._data.xquat[parent])
-            quaternion, translation = np.empty(4), np.empty(3)
-            mujoco.mju_mulQuat(quaternion, rotation, self._data.xquat[body])
-            offset = self._data.xpos[body] - self._data.xpos[parent]
-            mujoco.mju_rotVecQuat(translation, offset, rotation)
-            result.append(
-                Transform(
-                    self._name(parent), self._name(body), translation, np.roll(quaternion, -1)
-                )
-            )
+            translation, quaternion = pose_in_parent(self._model, self._data, body)
+            parent = self._name(self._model.body_parentid[body])
+            result.append(Transform(parent, self._name(body), translation, np.roll(quaternion, -1)))
         return result
 
     def _name(self, body: int) -> str:

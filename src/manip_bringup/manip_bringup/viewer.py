@@ -10,9 +10,11 @@ import viser.theme
 
 from manip_bringup.body_meshes import body_meshes
 from manip_bringup.hand_drawing import FINGER_COLOURS, KEYPOINT_COLOURS, downscaled, draw_hand
+from manip_bringup.hand_placement import HandPlacement
+from manip_bringup.robot_frames import pose_in_parent
 from manip_bringup.viewer_status import Monitor, details_html, headline_html, note_html
-from manip_core.hand import RIGHT, Hand, palm_rotation
-from manip_core.hand_skeleton import BONES, FINGER_CHAINS, FINGERS, TIPS, Keypoint
+from manip_core.hand import RIGHT, Hand
+from manip_core.hand_skeleton import BONES, FINGERS, TIPS
 from manip_core.robot_model import (
     JOINT_NAMES,
     PALM_FRAME,
@@ -32,6 +34,8 @@ _VIEWS = {
     "Behind": ((-0.75, -0.80, 1.05), (0.40, -0.10, 0.36)),
     "Hand": ((1.10, -0.50, 0.78), (0.62, -0.13, 0.55)),
 }
+# Changes of pose that nobody sees are not sent [m], [1].
+_STILL = 1e-4
 _BACKGROUND = (23, 27, 33)
 _GHOST = (235, 238, 245)
 
@@ -92,7 +96,7 @@ class Viewer:
         self._data = mujoco.MjData(self._model)
         self._addresses = {name: self._model.joint(name).qposadr[0] for name in JOINT_NAMES}
         self._data.qpos[: len(JOINT_NAMES)] = home(config.hand)
-        self._hand_scale = _HandScale(self._model, config.hand)
+        self._placement = HandPlacement(self._model, config.hand)
         self._things: dict[str, Thing] = {}
         self._shown: dict[str, object] = {}
         self._note = ("", True)
@@ -133,7 +137,7 @@ class Viewer:
     def set_hand(self, hand: Hand, now: float) -> None:
         """Take the smoothed hand."""
         self.monitor.on_hand(hand, now)
-        self._hand_scale.update(hand)
+        self._placement.update(hand)
 
     def set_picture(self, picture: np.ndarray, hand: Hand | None) -> None:
         """Show a camera picture ``(H, W, 3)`` BGR with the hand seen in it."""
@@ -156,10 +160,7 @@ class Viewer:
             self._show_things()
             if self._robot_changed:
                 self._robot_changed = False
-                mujoco.mj_kinematics(self._model, self._data)
-                for name, frame in self._bodies.items():
-                    body = self._data.body(name)
-                    frame.position, frame.wxyz = body.xpos, body.xquat
+                self._move_bodies()
             self._show_hand(now)
         self._put("headline", self._headline, headline_html(self.monitor, now))
         self._put("note", self._note_text, note_html(*self._note))
@@ -193,26 +194,47 @@ class Viewer:
             fade_distance=9.0,
             shadow_opacity=0.25,
         )
-        self._bodies, self._boxes = {}, {}
-        for index, mesh in enumerate(body_meshes(self._model)):
-            if mesh.body not in self._bodies:
-                self._bodies[mesh.body] = scene.add_frame(f"/bodies/{mesh.body}", show_axes=False)
-            scene.add_mesh_simple(
-                f"/bodies/{mesh.body}/{index}", mesh.vertices, mesh.faces, color=mesh.colour
-            )
+        self._add_bodies()
         self._add_hand_nodes()
         eye, target = (self._place(point) for point in _VIEWS["Front"])
         camera = self.server.initial_camera
         camera.position, camera.look_at, camera.fov = eye, target, np.radians(42)
+
+    def _add_bodies(self) -> None:
+        """One node a body, nested as the robot is: a joint that turns is one small message."""
+        scene, model = self.server.scene, self._model
+        mujoco.mj_kinematics(model, self._data)
+        self._frames, self._boxes, paths = {}, {}, {0: "/robot"}
+        for body in range(1, model.nbody):
+            paths[body] = f"{paths[model.body_parentid[body]]}/{model.body(body).name}"
+            position, quaternion = pose_in_parent(model, self._data, body)
+            frame = scene.add_frame(
+                paths[body], show_axes=False, position=position, wxyz=quaternion
+            )
+            if model.body_jntnum[body]:
+                self._frames[body] = frame
+        self._paths = {model.body(body).name: path for body, path in paths.items()}
+        for index, mesh in enumerate(body_meshes(model)):
+            path = f"{self._paths[mesh.body]}/mesh_{index}"
+            scene.add_mesh_simple(path, mesh.vertices, mesh.faces, color=mesh.colour)
+
+    def _move_bodies(self) -> None:
+        mujoco.mj_kinematics(self._model, self._data)
+        for body, frame in self._frames.items():
+            position, quaternion = pose_in_parent(self._model, self._data, body)
+            if np.abs(quaternion - frame.wxyz).max() > _STILL:
+                frame.wxyz = quaternion
+            if np.abs(position - frame.position).max() > _STILL:
+                frame.position = position
 
     def _add_hand_nodes(self) -> None:
         scene = self.server.scene
         # Children of the robot's own bodies, so that they move with them in every frame drawn.
         for finger, tip in TIP_FRAMES.items():
             scene.add_icosphere(
-                f"/bodies/{tip}/mark", radius=1.06 * TIP_RADIUS, color=FINGER_COLOURS[finger]
+                f"{self._paths[tip]}/mark", radius=1.06 * TIP_RADIUS, color=FINGER_COLOURS[finger]
             )
-        palm = f"/bodies/{PALM_FRAME}"
+        palm = self._paths[PALM_FRAME]
         colours = np.repeat(KEYPOINT_COLOURS[BONES[:, 1]][:, None], 2, axis=1)
         self._ghost = scene.add_line_segments(
             f"{palm}/bones",
@@ -310,7 +332,7 @@ class Viewer:
         hand, points = self.monitor.hand, None
         fresh = now - self.monitor.hand_received < 1.0
         if self._compare and fresh and hand is not None and hand.tracked:
-            points = self._hand_scale.on_palm(hand)
+            points = self._placement.on_palm(hand)
         for node in (self._ghost, self._human_tips, self._links):
             node.visible = points is not None
         if points is None:
@@ -322,47 +344,6 @@ class Viewer:
         tips = (tips - palm.xpos) @ palm.xmat.reshape(3, 3)
         rows = [TIPS[FINGERS.index(finger)] for finger in TIP_FRAMES]
         self._links.points = np.stack((points[rows], tips), axis=1).astype(np.float32)
-
-
-class _HandScale:
-    """Places a human hand on the robot's palm, its fingers as long as the robot's."""
-
-    def __init__(self, model: mujoco.MjModel, side: str):
-        self._side = side
-        data = mujoco.MjData(model)
-        mujoco.mj_kinematics(model, data)
-        chain = ["mf_base", "mf_proximal", "mf_medial", "mf_distal", "mf_tip"]
-        points = np.array([data.body(name).xpos for name in chain])
-        self._robot_length = np.linalg.norm(np.diff(points, axis=0), axis=1).sum()
-        palm = data.body(PALM_FRAME)
-        self._knuckle = palm.xmat.reshape(3, 3).T @ (points[0] - palm.xpos)
-        self._scale: float | None = None
-
-    def update(self, hand: Hand) -> None:
-        """Follow the length of the hand's middle finger, slowly."""
-        if not hand.tracked or hand.problem():
-            return
-        chain = hand.keypoints[FINGER_CHAINS[FINGERS.index("middle")]]
-        length = np.linalg.norm(np.diff(chain, axis=0), axis=1).sum()
-        if length > 0.02:
-            scale = self._robot_length / length
-            self._scale = scale if self._scale is None else 0.98 * self._scale + 0.02 * scale
-
-    def on_palm(self, hand: Hand) -> np.ndarray | None:
-        """The hand's keypoints in the robot's palm frame, ``(21, 3)`` in [m].
-
-        The middle knuckles coincide; None where the hand has no palm.
-        """
-        if self._scale is None or hand.problem():
-            return None
-        try:
-            rotation = palm_rotation(hand.keypoints, hand.side)
-        except ValueError:
-            return None
-        local = (hand.keypoints - hand.keypoints[Keypoint.MIDDLE_MCP]) @ rotation
-        if hand.side != self._side:
-            local[:, 1] *= -1.0
-        return local * self._scale + self._knuckle
 
 
 # Buttons that a finger on a tablet hits.
