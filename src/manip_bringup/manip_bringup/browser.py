@@ -49,7 +49,9 @@ class Page:
             raise FileNotFoundError(
                 f"no browser: none of {', '.join(_NAMES)} is on the PATH (apt install chromium)"
             )
-        self._profile = tempfile.TemporaryDirectory(prefix="manip-browser-")
+        self._profile = tempfile.TemporaryDirectory(
+            prefix="manip-browser-", ignore_cleanup_errors=True
+        )
         self._process = subprocess.Popen(
             [browser, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
             stdout=subprocess.DEVNULL,
