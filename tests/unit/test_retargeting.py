@@ -228,7 +228,7 @@ def test_a_pinch_closes_when_and_only_when_there_is_contact(fingers, meter, fing
 
 
 def test_moving_the_wrist_moves_the_palm_as_far(meter):
-    config = RetargetingConfig(arm_scale=0.8)
+    config = RetargetingConfig(arm_scale=0.8, rest_band=0.0)
     retargeter = Retargeter(config, scale=IDENTITY)
     start = robot_hand(retargeter, robot_model.home())
     # Camera right, down and forward are world left, down and backward to the robot.
@@ -407,3 +407,19 @@ def test_measures_tell_a_bent_finger_and_a_contact():
     points[Keypoint.INDEX_TIP, 0], points[Keypoint.MIDDLE_TIP, 0] = 0.015, 0.04
     contact = contact_from_distance(points)
     assert contact[0] > 0.9 and contact[1] < 0.1
+
+
+def test_tremor_within_the_rest_band_moves_nothing_and_motion_lags_by_no_more():
+    rng = np.random.default_rng(5)
+    retargeter = Retargeter(RetargetingConfig(rest_band=0.004), scale=IDENTITY)
+    start = robot_hand(retargeter, robot_model.home())
+    retargeter.engage(robot_model.home(), start)
+    before = palm_pose(retargeter)[0]
+    for _ in range(30):
+        shaken = rng.normal(size=3)
+        shaken *= 0.0019 / np.linalg.norm(shaken)
+        retargeter.solve(replace(start, keypoints=start.keypoints + shaken), 1 / 30)
+    assert np.allclose(palm_pose(retargeter)[0], before, atol=2e-4)
+    settle(retargeter, replace(start, keypoints=start.keypoints + [0.05, 0, 0]), 60)
+    moved = palm_pose(retargeter)[0] - before
+    assert np.linalg.norm(moved) == pytest.approx(0.046, abs=2e-3)

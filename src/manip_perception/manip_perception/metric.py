@@ -9,7 +9,8 @@ without the camera and without the user's true size. Here
 2. the user's hand length and running means of the bone lengths set the scale: the median over the
    bones of palm and finger roots, so that a few bones seen foreshortened do not move the hand;
 3. the translation that puts the shape onto the image points follows in closed form;
-4. each keypoint is moved onto its own line of sight, for image points are worth more than depths.
+4. each keypoint is moved onto its own line of sight, for image points are worth more than depths;
+5. the hand is turned about its wrist towards what its palm's foreshortening says.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 
 from manip_core.camera import CameraIntrinsics
 from manip_core.hand_skeleton import BONES, FINGER_CHAINS, NUM_KEYPOINTS, Keypoint
+from manip_perception.palm_turn import PalmTurn
 
 # Wrist to middle fingertip: the bones whose summed length is the hand length.
 LENGTH_CHAIN = np.array((Keypoint.WRIST, *FINGER_CHAINS[2]))
@@ -73,6 +75,7 @@ class MetricHand:
         self.config = config or MetricConfig()
         self._frames = 0
         self._proportions = np.zeros(len(SCALE_BONES))
+        self._turn = PalmTurn()
 
     def place(
         self, pixels: np.ndarray, depths: np.ndarray, world: np.ndarray, camera: CameraIntrinsics
@@ -95,7 +98,8 @@ class MetricHand:
         slopes = camera.rays(pixels)
         translation = fit_translation(shape, slopes)
         z = np.maximum(shape[:, 2] + translation[2], MIN_DEPTH)
-        return np.column_stack((slopes * z[:, None], z)), self._deviations(slopes, z)
+        keypoints = self._turn.correct(np.column_stack((slopes * z[:, None], z)), slopes)
+        return keypoints, self._deviations(slopes, keypoints[:, 2])
 
     def _scale(self, shape: np.ndarray, world: np.ndarray) -> float:
         """Metres per unit of ``shape``."""

@@ -21,13 +21,21 @@ class Clutch:
         scale: Metres of the palm per metre of the wrist.
         workspace: ``(2, 3)`` corners of the box that the palm target is kept in, ``world`` [m].
         mirror: Reflect the motion in the operator's sagittal plane.
+        rest_band: Motion of the wrist within a ball of this radius is taken for tremor and for the
+            wander of landmarks, and not followed [m].
     """
 
     def __init__(
-        self, camera_rotation: np.ndarray, scale: float, workspace: np.ndarray, mirror: bool
+        self,
+        camera_rotation: np.ndarray,
+        scale: float,
+        workspace: np.ndarray,
+        mirror: bool,
+        rest_band: float = 0.0,
     ):
         self._to_world = (_SAGITTAL if mirror else np.eye(3)) @ camera_rotation
         self._scale = scale
+        self._rest_band = rest_band
         self._workspace = np.asarray(workspace, dtype=float)
         self._anchor: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -38,6 +46,7 @@ class Clutch:
     def engage(self, palm_position: np.ndarray, palm_rotation_world: np.ndarray, hand: Hand):
         """Anchors the palm's pose, position ``(3,)`` [m] and rotation ``(3, 3)``, to this hand."""
         self._wrist = hand.keypoints[Keypoint.WRIST].copy()
+        self._followed = self._wrist.copy()
         self._hand_rotation = palm_rotation(hand.keypoints, hand.side)
         self._anchor = (np.array(palm_position), np.array(palm_rotation_world).reshape(3, 3))
 
@@ -55,7 +64,11 @@ class Clutch:
             Position ``(3,)`` [m] and rotation ``(3, 3)`` of ``allegro_palm`` in ``world``.
         """
         position, rotation = self._anchor
-        moved = self._to_world @ (hand.keypoints[Keypoint.WRIST] - self._wrist)
+        off = hand.keypoints[Keypoint.WRIST] - self._followed
+        distance = np.sqrt(off @ off)
+        if distance > self._rest_band:
+            self._followed += (1.0 - self._rest_band / distance) * off
+        moved = self._to_world @ (self._followed - self._wrist)
         turned = self._to_world @ (hand_rotation @ self._hand_rotation.T) @ self._to_world.T
         # An anchor outside the box stays where it is: engaging never moves the arm by itself.
         low = np.minimum(self._workspace[0], position)

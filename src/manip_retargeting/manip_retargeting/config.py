@@ -15,6 +15,7 @@ class RetargetingConfig:
     Attributes:
         iterations: QPs solved per frame, each linearised where the last one ended.
         arm_scale: Metres the palm moves per metre of the human wrist.
+        rest_band: Motion of the wrist within a ball of this radius moves nothing [m].
         workspace_min: Lower corner of the box the palm is kept in, ``world`` [m].
         workspace_max: Upper corner of that box.
         mirror: A hand of the other side drives this robot, as its mirror image.
@@ -43,6 +44,7 @@ class RetargetingConfig:
 
     iterations: int = 2
     arm_scale: float = 1.0
+    rest_band: float = 0.004
     workspace_min: tuple[float, float, float] = (-0.9, -0.9, 0.08)
     workspace_max: tuple[float, float, float] = (0.9, 0.9, 1.4)
     mirror: bool = False

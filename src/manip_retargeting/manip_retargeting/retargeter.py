@@ -107,6 +107,7 @@ class Retargeter:
             config.arm_scale,
             np.array([config.workspace_min, config.workspace_max]),
             config.mirror,
+            config.rest_band,
         )
         self._q = self._home.copy()
         self.scale = scale or self._default_scale()
