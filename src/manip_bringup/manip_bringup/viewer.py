@@ -50,6 +50,7 @@ class ViewerConfig:
         port: TCP port.
         rate: Poses sent a second, while somebody watches [Hz].
         picture_rate: Camera pictures sent a second [Hz].
+        shadows: Cast shadows; without them a browser that has no graphics card keeps up better.
     """
 
     hand: str = RIGHT
@@ -57,6 +58,7 @@ class ViewerConfig:
     port: int = 8080
     rate: float = 25.0
     picture_rate: float = 15.0
+    shadows: bool = True
 
     def __post_init__(self):
         check_side(self.hand)
@@ -178,7 +180,7 @@ class Viewer:
         scene.configure_default_lights(enabled=False)
         scene.add_light_ambient("/lights/ambient", intensity=0.55, color=(205, 218, 240))
         sun = scene.add_light_directional(
-            "/lights/sun", intensity=1.4, color=(255, 246, 232), cast_shadow=True
+            "/lights/sun", intensity=1.4, color=(255, 246, 232), cast_shadow=self.config.shadows
         )
         sun.position = (1.2, -1.4 * self._mirror, 2.4)
         scene.add_light_directional(
