@@ -87,7 +87,7 @@ def run(source: str, frames: int, *, loops: int = 2, **arguments) -> Run:
     after the robot first followed.
     """
     listener = Probe(*HEARD, raw=True)
-    nodes = sim(source=source, viewer="false", **arguments)
+    nodes = sim(source=source, viewer="true", port="8099", **arguments)
     memory = _Memory()
     with running(nodes) as supervisor:
         memory.watch(supervisor.pids)

@@ -22,6 +22,8 @@ class ControlConfig:
     Attributes:
         rate: Commands a second.
         gain: How hard the error to the target is closed, in [1/s].
+        feed_forward: Share of the targets' own velocity that is added, 0 to 1. 1 follows a steady
+            motion without lag and overshoots every turn; 0 lags by 1/gain.
         auto_engage: Engage by itself whenever the robot is ready. For simulation.
         target_timeout: Targets that arrive later than this after the last one stop the robot [s].
         release_timeout: Time without targets after which the clutch is released [s].
@@ -34,6 +36,7 @@ class ControlConfig:
 
     rate: float = 125.0
     gain: float = 20.0
+    feed_forward: float = 0.5
     auto_engage: bool = False
     target_timeout: float = 0.1
     release_timeout: float = 1.0
@@ -47,6 +50,8 @@ class ControlConfig:
     def __post_init__(self):
         if not 10.0 <= self.rate <= 1000.0:
             raise ValueError(f"rate must be within 10 and 1000 Hz, got {self.rate}")
+        if not 0.0 <= self.feed_forward <= 1.0:
+            raise ValueError(f"feed_forward must be within 0 and 1, got {self.feed_forward}")
         if not 0.0 < self.speed_fraction <= 1.0:
             raise ValueError(f"speed_fraction must be above 0 to 1, got {self.speed_fraction}")
         for name in ("target_timeout", "release_timeout", "state_timeout", "max_age"):
@@ -169,8 +174,8 @@ class Controller:
         target[[self._index[name] for name in names]] = values
         target = np.clip(target, self.limiter.limits.lower, self.limiter.limits.upper)
         if self._target is not None and last is not None:
-            # A predictor would look further; this much makes the motion smooth between images.
-            self._velocity = (target - self._target) / max(stamp - last, 1e-3)
+            share = self.config.feed_forward / max(stamp - last, 1e-3)
+            self._velocity = share * (target - self._target)
             if stamp - last > self.config.target_timeout:
                 self._velocity = np.zeros_like(target)
         self._target, self._target_at, self._target_stamp = target, now, stamp

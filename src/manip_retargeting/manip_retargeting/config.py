@@ -44,7 +44,7 @@ class RetargetingConfig:
 
     iterations: int = 2
     arm_scale: float = 1.0
-    rest_band: float = 0.004
+    rest_band: float = 0.005
     workspace_min: tuple[float, float, float] = (-0.9, -0.9, 0.08)
     workspace_max: tuple[float, float, float] = (0.9, 0.9, 1.4)
     mirror: bool = False
