@@ -1,4 +1,4 @@
-"""Starts the ``perception`` graph; see ``ros2 launch manip_bringup perception.launch.py --show-args``."""
+"""Starts the ``perception`` graph; ``--show-args`` lists its arguments."""
 
 from manip_bringup.launching import describe
 

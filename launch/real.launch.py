@@ -1,4 +1,4 @@
-"""Starts the ``real`` graph; see ``ros2 launch manip_bringup real.launch.py --show-args``."""
+"""Starts the ``real`` graph; ``--show-args`` lists its arguments."""
 
 from manip_bringup.launching import describe
 

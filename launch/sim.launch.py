@@ -1,4 +1,4 @@
-"""Starts the ``sim`` graph; see ``ros2 launch manip_bringup sim.launch.py --show-args``."""
+"""Starts the ``sim`` graph; ``--show-args`` lists its arguments."""
 
 from manip_bringup.launching import describe
 

@@ -22,8 +22,8 @@ from manip_core import interfaces as topics  # noqa: E402
 from manip_core import metrics, resources  # noqa: E402
 from manip_core.robot_model import JOINT_NAMES, PALM_FRAME, build_model, camera_mount  # noqa: E402
 from manip_core.rotation import angle  # noqa: E402
-from manip_ros.conversions import to_seconds  # noqa: E402
 from manip_retargeting.measures import PostureMeter, bends  # noqa: E402
+from manip_ros.conversions import to_seconds  # noqa: E402
 
 DATA = Path(os.environ.get("MANIP_DATA", ROOT / ".." / "shared" / "data"))
 VIDEO = DATA / "real_video" / "hand_720p_30fps.mp4"
@@ -75,8 +75,11 @@ def measure_video(loops: int = 3) -> dict[str, float]:
     first, last = passes(r, frames)
     out = {f"video_{k}": common.pop(k) for k in ("frames", "tracked_fraction", "dropped_fraction")}
     targets = {n: np.array(m.positions) for n, m in r.by_frame(topics.TARGET, first, last).items()}
-    return out | common | gestures(targets, events, first, last) | measured_pinch(
-        r, events, first, last
+    return (
+        out
+        | common
+        | gestures(targets, events, first, last)
+        | measured_pinch(r, events, first, last)
     )
 
 
@@ -202,9 +205,7 @@ def palm_motion(r: Run, truth, frames: int, first: int, last: int) -> dict[str, 
         "clip_wrist_position_error_mm_p95": float(
             1e3
             * np.percentile(
-                np.linalg.norm(
-                    (position - position.mean(0)) - (wrist - wrist.mean(0)), axis=1
-                ),
+                np.linalg.norm((position - position.mean(0)) - (wrist - wrist.mean(0)), axis=1),
                 95,
             )
         ),

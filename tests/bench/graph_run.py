@@ -93,8 +93,8 @@ def run(source: str, frames: int, *, loops: int = 2, **arguments) -> Run:
         memory.watch(supervisor.pids)
         listener.wait(lambda: listener.count(topics.TARGET) > 0, what="the first target")
         begun = listener.count(topics.CAMERA_INFO)
-        # Whole passes, from the next start of the video on.
-        end = (begun // frames + 1 + loops) * frames + 5
+        # Whole passes, from the next start of the video on, and a few frames to spare.
+        end = (begun // frames + 1 + loops) * frames + 30
         listener.wait(
             lambda: listener.count(topics.CAMERA_INFO) >= end, timeout=600, what="the video"
         )
@@ -107,14 +107,30 @@ def run(source: str, frames: int, *, loops: int = 2, **arguments) -> Run:
         ]
         for topic in HEARD
     }
-    infos = messages[topics.CAMERA_INFO.name]
+    stamps = np.array([to_seconds(m.header.stamp) for m in messages[topics.CAMERA_INFO.name]])
+    missed = missed_at_start(stamps, messages[topics.DIAGNOSTICS.name])
     return Run(
-        frames=np.array([to_seconds(m.header.stamp) for m in infos]),
+        # Frames before discovery was through have no stamp here, but keep their number.
+        frames=np.concatenate((np.full(missed, -1.0), stamps)),
         messages=messages,
         arrived={name: np.array(times) for name, times in listener.arrived.items()},
         peak_mb=memory.peak_mb,
         cpu_cores=memory.cpu_cores,
     )
+
+
+def missed_at_start(stamps: np.ndarray, diagnostics: list) -> int:
+    """Frames that the camera node says it has sent, less those that were heard until then."""
+    missed = [
+        int(value.value) - np.count_nonzero(stamps < to_seconds(msg.header.stamp))
+        for msg in diagnostics
+        for status in msg.status
+        if status.name == "camera_node"
+        for value in status.values
+        if value.key == "frames"
+    ]
+    # A frame may be sent while the count is: the median is right about the others.
+    return max(0, round(float(np.median(missed))))
 
 
 def passes(run_: Run, frames: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Everything the README states, measured: prints one table and writes ``bench.json``.
 
-``python tests/bench/run.py [video] [clip] [retarget] [setup]``, all by default. Figures of parts that
-are not run again keep their last value in ``bench.json``.
+``python tests/bench/run.py [video] [clip] [retarget] [setup]``, all by default. Figures of
+parts that are not run again keep their last value in ``bench.json``.
 """
 
 import json

@@ -7,7 +7,7 @@ import pytest
 # Before rclpy reads it; domains above 101 collide with ephemeral ports on Linux.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 
-from harness import Probe  # noqa: E402
+from harness import Probe
 
 
 def pytest_collection_modifyitems(items):

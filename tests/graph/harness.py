@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -33,10 +33,8 @@ class Probe:
         self._thread.start()
 
     def _spin(self):
-        try:
+        with suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def _keeper(self, name):
         def keep(msg):

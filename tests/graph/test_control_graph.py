@@ -144,9 +144,7 @@ def test_a_killed_node_returns_and_nothing_jumps(robot, victim):
         what="a new engagement",
     )
     # A robot that starts again stands at home: the first command after that starts there.
-    np.testing.assert_allclose(
-        measured(probe)[:6], probe.last(ARM_COMMAND).data, atol=0.05
-    )
+    np.testing.assert_allclose(measured(probe)[:6], probe.last(ARM_COMMAND).data, atol=0.05)
     states = np.array([m.position[:6] for m in probe.received[JOINT_STATES.name]][-150:])
     assert np.abs(np.diff(states, axis=0)).max() < LIMITS.velocity[0] / 125.0 * 1.5
     follow(probe, publisher, wanted, 1.5)
@@ -166,9 +164,11 @@ def test_reset_puts_the_robot_home_and_control_follows(robot):
 
 
 def test_hold_and_engage_by_service(robot):
-    _, probe, publisher = robot
+    _, probe, _ = robot
     assert not probe.call(SET_MODE, mode=7).success
     engagement = probe.last(TELEOP_STATE).engagement
     assert probe.call(SET_MODE, mode=TeleopState.HOLD).success
-    # In simulation it engages again by itself.
+    time.sleep(1.0)
+    assert not engaged(probe)
+    assert probe.call(SET_MODE, mode=TeleopState.ENGAGED).success
     probe.wait(lambda: engaged(probe) and probe.last(TELEOP_STATE).engagement > engagement)

@@ -55,9 +55,7 @@ def line():
     from harness import Probe
 
     with running(sim()) as supervisor:
-        listener = Probe(
-            OBSERVATION, SMOOTHED, TARGET, ARM_COMMAND, JOINT_STATES, TELEOP_STATE
-        )
+        listener = Probe(OBSERVATION, SMOOTHED, TARGET, ARM_COMMAND, JOINT_STATES, TELEOP_STATE)
         try:
             listener.wait(lambda: following(listener), timeout=90, what="the robot following")
             yield supervisor, listener
@@ -181,5 +179,3 @@ def test_nodes_end_when_the_supervisor_is_killed():
     process.wait()
     _, alive = psutil.wait_procs(nodes, timeout=15)
     assert not alive
-
-

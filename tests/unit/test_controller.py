@@ -116,6 +116,20 @@ def test_no_commands_without_fresh_joint_states_and_no_jump_afterwards():
     assert bench.controller.mode == ENGAGED
 
 
+def test_an_operator_s_hold_is_not_undone_by_auto_engage():
+    bench = Bench(auto_engage=True)
+    bench.tick(3)
+    assert bench.controller.mode == ENGAGED
+    bench.controller.set_mode(HOLD, bench.now)
+    bench.tick(500)
+    assert bench.controller.mode == HOLD and "operator" in bench.controller.reason
+    assert bench.controller.set_mode(ENGAGED, bench.now)[0]
+    bench.tick(round(1.1 / DT))
+    # Lost tracking releases as well, but then it may engage by itself again.
+    bench.tick(3)
+    assert bench.controller.mode == ENGAGED
+
+
 def test_a_robot_that_is_not_where_it_was_sent_releases_the_clutch():
     bench = Bench()
     bench.engage()

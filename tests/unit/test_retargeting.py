@@ -420,6 +420,6 @@ def test_tremor_within_the_rest_band_moves_nothing_and_motion_lags_by_no_more():
         shaken *= 0.0019 / np.linalg.norm(shaken)
         retargeter.solve(replace(start, keypoints=start.keypoints + shaken), 1 / 30)
     assert np.allclose(palm_pose(retargeter)[0], before, atol=2e-4)
-    settle(retargeter, replace(start, keypoints=start.keypoints + [0.05, 0, 0]), 60)
+    settle(retargeter, replace(start, keypoints=start.keypoints + np.array([0.05, 0, 0])), 60)
     moved = palm_pose(retargeter)[0] - before
     assert np.linalg.norm(moved) == pytest.approx(0.046, abs=2e-3)

@@ -2,6 +2,7 @@
 files and the ``manip`` command start, so that they cannot drift apart.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -214,4 +215,6 @@ def environment() -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        # MuJoCo draws off screen; without a display its default way has nothing to draw on.
+        "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl"),
     }

@@ -26,7 +26,7 @@ from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
 from manip_ros.topics import publisher, service, subscription
 
-STATE_PERIOD_S = 0.2
+STATE_PERIOD_S = 0.1
 
 
 class ControlNode(Node):

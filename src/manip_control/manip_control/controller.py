@@ -24,7 +24,8 @@ class ControlConfig:
         gain: How hard the error to the target is closed, in [1/s].
         feed_forward: Share of the targets' own velocity that is added, 0 to 1. 1 follows a steady
             motion without lag and overshoots every turn; 0 lags by 1/gain.
-        auto_engage: Engage by itself whenever the robot is ready. For simulation.
+        auto_engage: Engage by itself whenever the robot is ready and the operator has not released
+            the clutch. For simulation.
         target_timeout: Targets that arrive later than this after the last one stop the robot [s].
         release_timeout: Time without targets after which the clutch is released [s].
         state_timeout: Age of the joint states beyond which nothing is commanded [s].
@@ -111,6 +112,7 @@ class Controller:
         self._velocity = np.zeros(len(self.names))
         self._used_stamp: float | None = None
         self._engaged_at = -np.inf
+        self._held_by_operator = False
         self._stepped_at: float | None = None
 
     def on_joint_states(self, names, positions, now: float) -> None:
@@ -184,6 +186,7 @@ class Controller:
         """Engage or release; returns whether it was done, and what happened in words."""
         if mode not in MODES:
             return False, f"mode must be one of {MODES} (hold, engaged), got {mode}"
+        self._held_by_operator = mode == HOLD
         if mode == HOLD:
             self._release("released by the operator")
             return True, "holding"
@@ -216,7 +219,7 @@ class Controller:
         if self.mode == HOLD and self.limiter.at_rest:
             if self._astray():
                 self.limiter.reset(self._measured)
-            if self.config.auto_engage:
+            if self.config.auto_engage and not self._held_by_operator:
                 self.set_mode(ENGAGED, now)
         if self.mode == ENGAGED:
             self._watch(now)

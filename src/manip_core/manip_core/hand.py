@@ -20,7 +20,7 @@ class Hand:
         keypoints: ``(21, 3)`` in [m], ``camera_optical_frame``.
         keypoints_std: ``(21, 3)`` standard deviation of each coordinate, in [m].
         keypoints_px: ``(21, 2)`` in [px], u right and v down.
-        contact: ``(4,)`` probability that the index, middle, ring and little finger touch the thumb.
+        contact: ``(4,)`` probability that index, middle, ring and little finger touch the thumb.
         confidence: Probability that this is a hand of the stated side, 0 to 1.
         tracked: False where no hand was found; the arrays then mean nothing.
         bridged: True where a filter carried the last hand on.
@@ -50,7 +50,8 @@ class Hand:
             if value.shape != shape:
                 return f"{name} must be {shape}, got {value.shape}"
             if not np.isfinite(value).all():
-                return f"{name} must be finite, got {np.count_nonzero(~np.isfinite(value))} values that are not"
+                bad = np.count_nonzero(~np.isfinite(value))
+                return f"{name} must be finite, got {bad} values that are not"
         if not 0.0 <= self.confidence <= 1.0:
             return f"confidence must be within 0 and 1, got {self.confidence}"
         if self.side not in SIDES:

@@ -110,9 +110,7 @@ def fit_rotation(
                 (z - z.mean() - depths) / _DEPTH_ERROR,
             )
         )
-        step = np.linalg.solve(
-            jacobian.T @ jacobian + 1e-9 * np.eye(6), -jacobian.T @ residual
-        )
+        step = np.linalg.solve(jacobian.T @ jacobian + 1e-9 * np.eye(6), -jacobian.T @ residual)
         rotation = exponential(step[:3]) @ rotation
         position = position + step[3:]
         points = palm @ rotation.T
