@@ -80,6 +80,7 @@ _VIEWS = (
     Argument("host", "127.0.0.1", "address that the operator page listens on"),
     Argument("port", "8080", "port of the operator page"),
     Argument("rviz", "false", "publish for RViz 2, and start it where it is installed", _SWITCH),
+    Argument("meshes", "", "folder with the robot's meshes, drawn instead of the primitives"),
     Argument("record", "", "folder to record every topic to"),
 )
 _ARM_SCALE = Argument("arm_scale", "1.0", "metres of the robot's palm per metre of the wrist")
@@ -120,7 +121,9 @@ def _views(a: dict[str, str]) -> list[NodeSpec]:
         viewer = {"hand": a["hand"], "host": a["host"], "port": int(a["port"])}
         nodes.append(NodeSpec("manip_bringup", "viewer_node", viewer))
     if _true(a, "rviz"):
-        nodes.append(NodeSpec("manip_bringup", "rviz_node", {"hand": a["hand"]}))
+        nodes.append(
+            NodeSpec("manip_bringup", "rviz_node", {"hand": a["hand"], "meshes": a["meshes"]})
+        )
     if a["record"]:
         nodes.append(NodeSpec("manip_bringup", "recorder_node", {"directory": a["record"]}))
     return nodes
@@ -140,7 +143,7 @@ def _following(a: dict[str, str], **control) -> list[NodeSpec]:
 
 
 def _sim(a: dict[str, str]) -> list[NodeSpec]:
-    robot = {"hand": a["hand"], "hand_driver": a["hand_driver"]}
+    robot = {"hand": a["hand"], "hand_driver": a["hand_driver"], "meshes": a["meshes"]}
     return [
         NodeSpec("manip_control", "mujoco_robot_node", robot),
         *_following(a, auto_engage=_true(a, "engage")),

@@ -6,7 +6,6 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from manip_bringup.graph import GRAPHS, environment
-from manip_core import resources
 
 
 def describe(name: str) -> LaunchDescription:
@@ -28,7 +27,7 @@ def describe(name: str) -> LaunchDescription:
             argument.name: LaunchConfiguration(argument.name).perform(context)
             for argument in graph.arguments
         }
-        actions = [
+        return [
             Node(
                 package=node.package,
                 executable=node.executable,
@@ -40,9 +39,5 @@ def describe(name: str) -> LaunchDescription:
             )
             for node in graph.nodes(graph.resolve(given))
         ]
-        if given["rviz"] == "true":
-            config = str(resources.find("config/manip.rviz"))
-            actions.append(Node(package="rviz2", executable="rviz2", arguments=["-d", config]))
-        return actions
 
     return LaunchDescription([*declared, *variables, OpaqueFunction(function=start)])

@@ -19,6 +19,7 @@ class RobotConfig:
         rate: Joint states a second; physics takes 2 ms steps between them.
         max_jump: Arm commands farther than this from the last one are refused [rad].
         max_slip: Time that the simulation may fall behind before it gives it up [s].
+        meshes: Folder with meshes to draw instead of the primitives; empty for none.
         image_rate: Rendered pictures a second, while somebody subscribes to them.
     """
 
@@ -26,6 +27,7 @@ class RobotConfig:
     rate: float = 125.0
     max_jump: float = 0.2
     max_slip: float = 0.05
+    meshes: str = ""
     image_rate: float = 5.0
 
     def __post_init__(self):
@@ -51,7 +53,7 @@ class MujocoRobot:
 
     def __init__(self, config: RobotConfig):
         self.config = config
-        self.model = build_model(config.hand)
+        self.model = build_model(config.hand, meshes=config.meshes)
         self.data = mujoco.MjData(self.model)
         self.lock = threading.Lock()
         self.steps = max(1, round(1.0 / (config.rate * self.model.opt.timestep)))
