@@ -77,6 +77,22 @@ def test_the_robot_follows_the_clip(line):
     assert_arm_within_speed(probe)
 
 
+def test_the_clip_tells_the_truth_and_it_is_near(line, probe):
+    from manip_core.interfaces import TRUTH
+    from manip_core.metrics import mpjpe_mm
+
+    listener = probe(TRUTH, SMOOTHED)
+    listener.wait(lambda: listener.count(SMOOTHED) > 60 and listener.count(TRUTH) > 60)
+    true = {to_seconds(m.header.stamp): m.keypoints for m in listener.received[TRUTH.name]}
+    errors = [
+        mpjpe_mm(np.reshape(m.keypoints, (21, 3)), np.reshape(true[stamp], (21, 3)))
+        for m in listener.received[SMOOTHED.name]
+        if (stamp := to_seconds(m.header.stamp)) in true and m.tracked
+    ]
+    # A wrong frame, or a wrong camera, would be off by far more.
+    assert len(errors) > 30 and np.mean(errors) < 40.0
+
+
 def test_calibration_measures_the_hand(line):
     _, probe = line
     answer = probe.call(CALIBRATE, duration=1.0)

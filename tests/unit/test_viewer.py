@@ -220,3 +220,16 @@ def unused_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_the_error_to_the_truth_is_shown_where_it_is_known():
+    monitor = Monitor()
+    assert "truth" not in details_html(_with(open_hand()), 1.0)
+    seen = open_hand()
+    true = open_hand(keypoints=seen.keypoints + np.array([0.0, 0.0, 0.012]))
+    monitor.on_truth(true)
+    monitor.on_hand(seen, 1.0)
+    error, shape = monitor.error_mm(1.1)
+    assert error == pytest.approx(12.0) and shape == pytest.approx(0.0, abs=1e-6)
+    assert "12&thinsp;mm" in details_html(monitor, 1.1)
+    assert monitor.error_mm(20.0) is None

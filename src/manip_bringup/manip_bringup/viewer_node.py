@@ -22,6 +22,7 @@ from manip_core.interfaces import (
     SET_MODE,
     SMOOTHED,
     TELEOP_STATE,
+    TRUTH,
 )
 from manip_ros.conversions import hand_from_msg, image_from_msg
 from manip_ros.diagnostics import Diagnostics
@@ -74,6 +75,7 @@ class ViewerNode(Node):
             self._subscriptions_while_watched = [
                 subscription(self, JOINT_STATES, self._on_joints),
                 subscription(self, SCENE_OBJECTS, self._on_objects),
+                subscription(self, TRUTH, self._on_truth),
                 subscription(self, SMOOTHED, self._on_hand),
                 subscription(self, OBSERVATION, self._on_observation),
                 subscription(self, IMAGE, self._on_image),
@@ -119,6 +121,9 @@ class ViewerNode(Node):
             self.viewer.set_hand(hand_from_msg(msg), time.monotonic())
         except ValueError as error:
             self._diagnostics.reject("hand", str(error))
+
+    def _on_truth(self, msg: HandObservation) -> None:
+        self.viewer.monitor.on_truth(hand_from_msg(msg))
 
     def _on_image(self, msg: Image) -> None:
         stamp = msg.header.stamp

@@ -9,13 +9,15 @@ import numpy as np
 from manip_bringup.hand_drawing import FINGER_COLOURS, TOUCH
 from manip_core.hand import Hand
 from manip_core.hand_skeleton import CONTACT_FINGERS
+from manip_core.metrics import mpjpe_mm, pa_mpjpe_mm
 
 # Colour has meaning: green moves, amber wants to and cannot, grey-blue rests, red needs attention.
 GREEN, AMBER, BLUE, RED = "#3ecf8e", "#f2b544", "#8fa3bf", "#ff6b6b"
 _DIM, _TEXT = "#8b95a5", "#e6eaf0"
-# The control node publishes its state once a second, the robot its joints over 100 times.
+# The control node publishes its state ten times a second, the robot its joints over 100 times.
 _STATE_STALE_S, _ROBOT_STALE_S, _HAND_STALE_S = 3.0, 1.0, 1.0
 LATENCY_WINDOW_S = 30.0
+ERROR_WINDOW_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Monitor:
         self.hand_received = -np.inf
         self.robot_received = -np.inf
         self._latencies: deque[tuple[float, float]] = deque()
+        self._truth: deque[Hand] = deque(maxlen=30)
+        self._errors: deque[tuple[float, float, float]] = deque()
 
     def on_teleop(self, teleop: Teleop) -> None:
         """Take the control node's state."""
@@ -48,6 +52,26 @@ class Monitor:
     def on_hand(self, hand: Hand, now: float) -> None:
         """Take the smoothed hand."""
         self.hand, self.hand_received = hand, now
+        for true in self._truth:
+            if hand.tracked and abs(true.stamp - hand.stamp) < 1e-6:
+                error = mpjpe_mm(hand.keypoints, true.keypoints)
+                shape = pa_mpjpe_mm(hand.keypoints, true.keypoints)
+                self._errors.append((now, float(error), float(shape)))
+
+    def on_truth(self, hand: Hand) -> None:
+        """Take the hand as it truly is, from a source that knows."""
+        self._truth.append(hand)
+
+    def error_mm(self, now: float) -> tuple[float, float] | None:
+        """Mean error of the keypoints over `ERROR_WINDOW_S`, as they stand and after the best
+        similarity transform, in [mm]; None where the truth is not known.
+        """
+        while self._errors and self._errors[0][0] < now - ERROR_WINDOW_S:
+            self._errors.popleft()
+        if not self._errors:
+            return None
+        _, error, shape = np.mean(self._errors, axis=0)
+        return float(error), float(shape)
 
     def on_robot(self, now: float) -> None:
         """Note that the robot has told its joints."""
@@ -119,6 +143,14 @@ def details_html(monitor: Monitor, now: float) -> str:
         _row("Touching thumb", _contacts(monitor.hand.contact if seen else np.zeros(4))),
         _row("Latency", _latency(monitor.latency_ms(now))),
     ]
+    if error := monitor.error_mm(now):
+        rows.append(
+            _row(
+                "Error to the truth",
+                f"{error[0]:.0f}&thinsp;mm "
+                f'<span style="color:{_DIM}">of the shape alone</span> {error[1]:.0f}&thinsp;mm',
+            )
+        )
     return f'<div style="margin:4px 14px 6px;font-size:14px;color:{_TEXT}">{"".join(rows)}</div>'
 
 

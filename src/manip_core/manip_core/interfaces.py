@@ -45,6 +45,8 @@ IMAGE = Topic("/camera/image_raw", "sensor_msgs/msg/Image", Qos.SENSOR)
 # Reliable, so that every frame can be counted; best-effort subscribers get it too.
 CAMERA_INFO = Topic("/camera/camera_info", "sensor_msgs/msg/CameraInfo")
 OBSERVATION = Topic("/hand/observation", "manip_msgs/msg/HandObservation")
+# The hand as it truly is, where the source of the pictures knows: the bundled clip.
+TRUTH = Topic("/hand/truth", "manip_msgs/msg/HandObservation")
 SMOOTHED = Topic("/hand/smoothed", "manip_msgs/msg/HandObservation")
 TARGET = Topic("/teleop/target", "manip_msgs/msg/JointTarget")
 TELEOP_STATE = Topic("/teleop/state", "manip_msgs/msg/TeleopState", Qos.LATCHED)

@@ -175,6 +175,12 @@ def demo_clip() -> Path:
     return resources.find("assets/demo/right_hand.mp4")
 
 
+def demo_truth() -> np.ndarray:
+    """Exact keypoints of every frame of the clip, ``(N, 21, 3)`` in [m], camera_optical_frame."""
+    with np.load(demo_clip().with_name("right_hand_truth.npz")) as truth:
+        return truth["keypoints"].astype(float)
+
+
 def resolve(source: str) -> str:
     """The source that ``auto`` stands for here; any other source unchanged."""
     if source != AUTO:

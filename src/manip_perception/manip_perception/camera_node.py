@@ -6,16 +6,25 @@ import time
 from rclpy.node import Node
 
 from manip_core.camera import CameraIntrinsics
-from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
+from manip_core.hand import Hand
+from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION, TRUTH
 from manip_perception.camera import (
+    DEMO,
     CameraConfig,
     FrameSource,
     SourceMissingError,
     calibration_path,
+    demo_truth,
     open_source,
     resolve,
 )
-from manip_ros.conversions import camera_info_to_msg, image_to_msg, to_seconds, to_stamp
+from manip_ros.conversions import (
+    camera_info_to_msg,
+    hand_to_msg,
+    image_to_msg,
+    to_seconds,
+    to_stamp,
+)
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
@@ -44,6 +53,8 @@ class CameraNode(Node):
         self._frames = 0
         path = calibration_path(self.config)
         self._calibration = CameraIntrinsics.from_yaml(path) if path else None
+        self._truth = demo_truth() if resolve(self.config.source) == DEMO else None
+        self._truths = publisher(self, TRUTH) if self._truth is not None else None
         self._source = self._open()
         if self.config.rate == 0 and not (self._source and self._source.live):
             subscription(self, OBSERVATION, self._on_observation)
@@ -140,6 +151,11 @@ class CameraNode(Node):
         ros_stamp = to_stamp(stamp)
         self._infos.publish(camera_info_to_msg(self._intrinsics, ros_stamp))
         self._images.publish(image_to_msg(image, ros_stamp))
+        if self._truth is not None:
+            # The clip comes whole and in order, so the count of frames is the place in it.
+            true = self._truth[self._frames % len(self._truth)]
+            hand = Hand(stamp=stamp, keypoints=true, confidence=1.0, tracked=True)
+            self._truths.publish(hand_to_msg(hand, ros_stamp))
         self._frames += 1
         self._diagnostics.values["frames"] = self._frames
 
