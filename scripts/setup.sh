@@ -2,6 +2,7 @@
 # Makes everything `make sim` needs, from nothing, and does nothing when it is all there.
 #   scripts/setup.sh        what the simulation needs
 #   scripts/setup.sh dev    the test tools as well
+# MANIP_WHEELS=kilted takes ROS 2 Kilted instead of Jazzy (in a fresh checkout, or after make clean).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
@@ -49,7 +50,9 @@ flags=()
 if [ -n "$ros" ]; then
   flags=(--system-site-packages)
 else
-  lists=(requirements/ros-jazzy.lock "${lists[@]}")
+  wheels="requirements/ros-${MANIP_WHEELS:-jazzy}.lock"
+  [ -f "$wheels" ] || die "MANIP_WHEELS must be jazzy or kilted, got $MANIP_WHEELS"
+  lists=("$wheels" "${lists[@]}")
 fi
 [ "${1:-}" = dev ] && lists+=(requirements/dev.lock)
 if [ ! -x $venv/bin/python ]; then
