@@ -7,7 +7,13 @@ from manip_core import interfaces
 from manip_core.hand import LEFT, RIGHT, Hand, palm_rotation
 from manip_core.hand_skeleton import BONES, FINGER_CHAINS, NUM_KEYPOINTS, TIPS, Keypoint
 from manip_core.metrics import align_similarity, mpjpe_mm, pa_mpjpe_mm, path_length
-from manip_core.rotation import angle, matrix_from_quaternion, quaternion_from_matrix
+from manip_core.rotation import (
+    angle,
+    exponential,
+    logarithm,
+    matrix_from_quaternion,
+    quaternion_from_matrix,
+)
 
 
 def random_rotation(rng) -> np.ndarray:
@@ -79,6 +85,14 @@ def test_quaternions_and_matrices_are_inverse():
         quaternion = quaternion_from_matrix(np.asarray(rotation, float))
         assert np.linalg.norm(quaternion) == pytest.approx(1.0) and quaternion[3] >= 0
         np.testing.assert_allclose(matrix_from_quaternion(quaternion), rotation, atol=1e-9)
+
+
+def test_exponential_and_logarithm_are_inverse():
+    rng = np.random.default_rng(0)
+    for vector in (*rng.normal(size=(50, 3)) * 0.8, np.zeros(3), np.full(3, 1e-10)):
+        rotation = exponential(vector)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+        np.testing.assert_allclose(logarithm(rotation), vector, atol=1e-9)
 
 
 def test_pa_mpjpe_is_blind_to_similarity_and_not_to_mirroring():

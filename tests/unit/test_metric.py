@@ -7,7 +7,6 @@ from manip_core.camera import CameraIntrinsics
 from manip_perception.metric import (
     MetricConfig,
     MetricHand,
-    aligned,
     fit_translation,
 )
 from synthetic_hand import make_hand
@@ -53,14 +52,6 @@ def test_hand_length_sets_the_scale():
     near, _ = MetricHand(MetricConfig(hand_length=0.17)).place(*seen(points), CAMERA)
     far, _ = MetricHand(MetricConfig(hand_length=0.2)).place(*seen(points), CAMERA)
     np.testing.assert_allclose(far / near, 0.2 / 0.17)
-
-
-def test_alignment_undoes_a_similarity():
-    rng = np.random.default_rng(4)
-    points = rng.normal(size=(21, 3))
-    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    q *= np.sign(np.linalg.det(q))
-    np.testing.assert_allclose(aligned(points @ q * 3 + 5, points), points, atol=1e-12)
 
 
 def test_deviations_cover_the_errors():

@@ -5,8 +5,8 @@ import pytest
 
 from manip_core.hand import palm_rotation
 from manip_core.hand_skeleton import Keypoint
-from manip_core.rotation import angle
-from manip_perception.palm_turn import PALM, PalmTurn, exponential, fit_rotation, logarithm
+from manip_core.rotation import angle, exponential
+from manip_perception.palm_turn import PALM, PalmTurn, fit_rotation
 from synthetic_hand import make_hand
 
 DISTANCE = np.array([0.02, -0.03, 0.5])
@@ -28,14 +28,6 @@ def timid(points):
 def facing():
     """A flat hand, fingers up, palm to the camera, its wrist at the origin."""
     return make_hand(tilt=0.0)
-
-
-def test_exponential_and_logarithm_are_inverse():
-    rng = np.random.default_rng(0)
-    for vector in (*rng.normal(size=(50, 3)) * 0.8, np.zeros(3), np.full(3, 1e-10)):
-        rotation = exponential(vector)
-        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
-        np.testing.assert_allclose(logarithm(rotation), vector, atol=1e-9)
 
 
 def test_an_exact_palm_is_found_from_a_wrong_start():

@@ -1,4 +1,4 @@
-"""Rotations as unit quaternions (x, y, z, w) and matrices."""
+"""Rotations as unit quaternions (x, y, z, w), matrices and rotation vectors."""
 
 import numpy as np
 
@@ -42,3 +42,27 @@ def angle(rotation: np.ndarray) -> np.ndarray:
     """Angle in [rad], 0 to π, of rotations ``(…, 3, 3)``."""
     cosine = (np.trace(rotation, axis1=-2, axis2=-1) - 1.0) / 2.0
     return np.arccos(np.clip(cosine, -1.0, 1.0))
+
+
+def exponential(vector: np.ndarray) -> np.ndarray:
+    """Rotation ``(3, 3)`` of a rotation vector ``(3,)`` [rad] (Rodrigues)."""
+    angle = np.sqrt(vector @ vector)
+    x, y, z = vector
+    k = np.array(((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)))
+    if angle < 1e-8:
+        return np.eye(3) + k
+    return np.eye(3) + np.sin(angle) / angle * k + (1.0 - np.cos(angle)) / angle**2 * (k @ k)
+
+
+def logarithm(rotation: np.ndarray) -> np.ndarray:
+    """Rotation vector ``(3,)`` [rad] of a rotation ``(3, 3)`` by less than π."""
+    odd = 0.5 * np.array(
+        (
+            rotation[2, 1] - rotation[1, 2],
+            rotation[0, 2] - rotation[2, 0],
+            rotation[1, 0] - rotation[0, 1],
+        )
+    )
+    sine = np.sqrt(odd @ odd)
+    cosine = 0.5 * (np.trace(rotation) - 1.0)
+    return odd * (np.arctan2(sine, cosine) / sine) if sine > 1e-8 else odd

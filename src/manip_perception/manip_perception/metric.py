@@ -20,6 +20,7 @@ import numpy as np
 
 from manip_core.camera import CameraIntrinsics
 from manip_core.hand_skeleton import BONES, FINGER_CHAINS, NUM_KEYPOINTS, Keypoint
+from manip_core.metrics import align_similarity
 from manip_perception.palm_turn import PalmTurn
 
 # Wrist to middle fingertip: the bones whose summed length is the hand length.
@@ -93,7 +94,7 @@ class MetricHand:
             each coordinate ``(21, 3)`` [m].
         """
         seen = np.column_stack((pixels, depths))
-        shape = 0.5 * (seen + aligned(world, seen))
+        shape = 0.5 * (seen + align_similarity(world, seen))
         shape = (shape - shape.mean(0)) * self._scale(shape, world)
         slopes = camera.rays(pixels)
         translation = fit_translation(shape, slopes)
@@ -124,20 +125,6 @@ _REACH[FINGER_CHAINS] = np.linspace(1 / 3, 1, 4)
 
 def _lengths(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[SCALE_BONES[:, 0]] - points[SCALE_BONES[:, 1]], axis=1)
-
-
-def aligned(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """``points`` ``(n, 3)`` moved, turned and scaled to lie on ``onto`` as well as they can.
-
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
-    PAMI 1991.
-    """
-    a, b = points - points.mean(0), onto - onto.mean(0)
-    u, s, vt = np.linalg.svd(a.T @ b)
-    if np.linalg.det(u @ vt) < 0:
-        u[:, -1] *= -1
-        s[-1] *= -1
-    return a @ (u @ vt) * (s.sum() / (a * a).sum()) + onto.mean(0)
 
 
 def fit_translation(

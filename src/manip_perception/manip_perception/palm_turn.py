@@ -11,6 +11,7 @@ import numpy as np
 
 from manip_core.hand import RIGHT, palm_rotation
 from manip_core.hand_skeleton import Keypoint
+from manip_core.rotation import exponential, logarithm
 
 # The rigid part of the hand.
 PALM = np.array(
@@ -115,27 +116,3 @@ def fit_rotation(
         position = position + step[3:]
         points = palm @ rotation.T
     return rotation
-
-
-def exponential(vector: np.ndarray) -> np.ndarray:
-    """Rotation ``(3, 3)`` of a rotation vector ``(3,)`` [rad] (Rodrigues)."""
-    angle = np.sqrt(vector @ vector)
-    x, y, z = vector
-    k = np.array(((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)))
-    if angle < 1e-8:
-        return np.eye(3) + k
-    return np.eye(3) + np.sin(angle) / angle * k + (1.0 - np.cos(angle)) / angle**2 * (k @ k)
-
-
-def logarithm(rotation: np.ndarray) -> np.ndarray:
-    """Rotation vector ``(3,)`` [rad] of a rotation ``(3, 3)`` by less than π."""
-    odd = 0.5 * np.array(
-        (
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        )
-    )
-    sine = np.sqrt(odd @ odd)
-    cosine = 0.5 * (np.trace(rotation) - 1.0)
-    return odd * (np.arctan2(sine, cosine) / sine) if sine > 1e-8 else odd
