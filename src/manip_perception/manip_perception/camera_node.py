@@ -34,6 +34,8 @@ from manip_ros.worker import Worker
 RETRY_S = 1.0
 # Discovery is one-sided for a moment: what is sent at once may be lost.
 SETTLE_S = 0.5
+# Nodes that start together need some time; who waits longer is told why.
+PATIENCE_S = 10.0
 # How long rate 0 waits for the graph's answer to a picture before it goes on.
 ANSWER_S = 2.0
 
@@ -83,8 +85,10 @@ class CameraNode(Node):
 
     def _await_subscriber(self, stop: threading.Event) -> None:
         """A file has a first frame that somebody wants: wait for whoever reads it."""
+        began = time.monotonic()
         while not stop.is_set() and not self._images.get_subscription_count():
-            self._diagnostics.problem("waiting for a subscriber before the first frame")
+            if time.monotonic() - began > PATIENCE_S:
+                self._diagnostics.problem("waiting for a subscriber before the first frame")
             stop.wait(0.05)
         self._diagnostics.problem("")
         stop.wait(SETTLE_S)
