@@ -130,6 +130,36 @@ def test_an_operator_s_hold_is_not_undone_by_auto_engage():
     assert bench.controller.mode == ENGAGED
 
 
+def test_late_joint_states_pause_the_commands_and_keep_the_engagement():
+    bench = Bench()
+    bench.engage()
+    target = HOME + 0.3
+    bench.follow(target, 0.3)
+    engagement, sent = bench.controller.engagement, len(bench.commands)
+    bench.tick(round(0.3 / DT), states=False)
+    assert len(bench.commands) - sent <= round(0.1 / DT) + 1
+    assert bench.controller.mode == ENGAGED and "late" in bench.controller.reason
+    resumed = len(bench.commands)
+    bench.follow(target, 1.5)
+    assert bench.controller.engagement == engagement
+    step = np.abs(bench.commands[resumed] - bench.commands[resumed - 1])
+    assert (step <= LIMITS.acceleration * (2 * DT) ** 2 + 1e-9).all()
+    np.testing.assert_allclose(bench.robot, np.clip(target, LIMITS.lower, LIMITS.upper), atol=1e-2)
+    bench.tick(round(0.6 / DT), states=False)
+    assert bench.controller.mode == HOLD and "joint states" in bench.controller.reason
+
+
+def test_a_robot_found_elsewhere_is_never_sent_back():
+    bench = Bench()
+    bench.engage()
+    bench.follow(HOME + 0.4, 0.4)
+    bench.robot = HOME.copy()
+    sent = len(bench.commands)
+    bench.tick(20)
+    arm = np.array(bench.commands[sent:])[:, :6]
+    assert np.abs(arm - HOME[:6]).max() < 1e-9
+
+
 def test_a_robot_that_is_not_where_it_was_sent_releases_the_clutch():
     bench = Bench()
     bench.engage()

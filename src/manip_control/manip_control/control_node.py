@@ -103,7 +103,11 @@ class ControlNode(Node):
         return controller.mode, controller.reason, controller.engagement
 
     def _publish_state(self) -> None:
+        before = self._published
         mode, reason, engagement = self._published = self._state()
+        if before is None or (mode, engagement) != (before[0], before[2]):
+            word = "engaged" if mode == ENGAGED else "holding"
+            self.get_logger().info(f"{word}: {reason}" if reason else word)
         self._published_at = self._now()
         msg = TeleopState(
             mode=mode,

@@ -29,6 +29,7 @@ class ControlConfig:
         target_timeout: Targets that arrive later than this after the last one stop the robot [s].
         release_timeout: Time without targets after which the clutch is released [s].
         state_timeout: Age of the joint states beyond which nothing is commanded [s].
+        state_release: Age of the joint states beyond which the clutch is released [s].
         max_age, max_future: Oldest and farthest future stamp of a target that is taken [s].
         min_confidence: Targets below this are not followed.
         max_deviation: Difference of an arm joint from its command that releases the clutch [rad].
@@ -42,6 +43,7 @@ class ControlConfig:
     target_timeout: float = 0.1
     release_timeout: float = 1.0
     state_timeout: float = 0.1
+    state_release: float = 0.5
     max_age: float = 0.5
     max_future: float = 0.05
     min_confidence: float = 0.3
@@ -212,17 +214,20 @@ class Controller:
             return None
         dt = min(elapsed, _LONGEST_STEP * period)
         if not self._state_is_fresh(now):
-            self._release("no fresh joint states from the robot")
-            # What the robot does now is unknown: the next command starts from measurement.
-            self.limiter.velocity[:] = 0.0
+            self._wait_for_state(now)
             return None
-        if self.mode == HOLD and self.limiter.at_rest:
-            if self._astray():
-                self.limiter.reset(self._measured)
-            if self.config.auto_engage and not self._held_by_operator:
-                self.set_mode(ENGAGED, now)
         if self.mode == ENGAGED:
             self._watch(now)
+        if self.mode == HOLD and self._astray():
+            # A robot that is elsewhere is not dragged back.
+            self.limiter.reset(self._measured)
+        if (
+            self.config.auto_engage
+            and self.mode == HOLD
+            and not self._held_by_operator
+            and self.limiter.at_rest
+        ):
+            self.set_mode(ENGAGED, now)
         if self._engaged_at == -np.inf:
             # Never engaged: the robot is left alone.
             return None
@@ -241,10 +246,20 @@ class Controller:
             return None, 0.0
         return self._target, self._velocity
 
+    def _wait_for_state(self, now: float) -> None:
+        """Nothing is commanded; the robot holds what it was last sent."""
+        self.limiter.velocity[:] = 0.0
+        if now - self._measured_at > self.config.state_release:
+            self._release("no fresh joint states from the robot")
+        else:
+            self.reason = "joint states are late"
+
     def _watch(self, now: float) -> None:
         since = now - max(self._target_at, self._engaged_at)
         if self._astray():
             self._release("the arm is not where it was commanded to be")
+        elif self._target is None and self.config.auto_engage:
+            self.reason = "waiting for the hand"
         elif since > self.config.release_timeout:
             self._release("no target for too long: tracking lost")
         elif self._target is None:
