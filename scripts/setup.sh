@@ -27,8 +27,8 @@ if command -v "$python" >/dev/null; then
   "$python" -c 'import sysconfig, pathlib, sys
 sys.exit(not (pathlib.Path(sysconfig.get_paths()["include"]) / "Python.h").exists())' || need+=(python3-dev)
 fi
-# The picture libraries: OpenCV opens windows with libGL, MuJoCo renders off screen with EGL.
-for lib in libGL.so.1:libgl1 libEGL.so.1:libegl1 libgthread-2.0.so.0:libglib2.0-0; do
+# OpenCV links libGL and glib, MuJoCo renders off screen with EGL, MediaPipe links GLES.
+for lib in libGL.so.1:libgl1 libEGL.so.1:libegl1 libGLESv2.so.2:libgles2 libgthread-2.0.so.0:libglib2.0-0; do
   ldconfig -p 2>/dev/null | grep -q "${lib%%:*}" || need+=("${lib#*:}")
 done
 if [ ${#need[@]} -gt 0 ]; then
