@@ -5,12 +5,16 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 
+import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from manip_bringup.graph import GRAPHS, NodeSpec
 from manip_bringup.supervisor import Supervisor
+from manip_core.interfaces import JOINT_STATES
+from manip_core.robot_model import ARM_JOINTS, limits
 from manip_ros import topics
+from manip_ros.conversions import to_seconds
 
 # Nodes need a few seconds each to import what they use; two loaded cores take longer.
 START_S = 60.0
@@ -124,3 +128,19 @@ def sim(**arguments) -> list[NodeSpec]:
 def only(nodes: list[NodeSpec], *executables: str) -> list[NodeSpec]:
     """Those of the nodes."""
     return [node for node in nodes if node.executable in executables]
+
+
+def assert_arm_within_speed(probe):
+    """Over any quarter of a second the arm turns no faster than its limits allow.
+
+    A quarter of it may be time that a loaded simulation catches up on.
+    """
+    heard = probe.received[JOINT_STATES.name]
+    order = [heard[0].name.index(name) for name in ARM_JOINTS]
+    stamps = np.array([to_seconds(msg.header.stamp) for msg in heard])
+    positions = np.array([msg.position for msg in heard])[:, order]
+    later = np.searchsorted(stamps, stamps + 0.25)
+    rows = np.flatnonzero(later < len(stamps))
+    moved = np.abs(positions[later[rows]] - positions[rows])
+    seconds = (stamps[later[rows]] - stamps[rows])[:, None]
+    assert (moved / seconds <= 1.25 * limits("right").velocity[:6]).all()

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from harness import only, running, sim
+from harness import assert_arm_within_speed, only, running, sim
 from manip_msgs.msg import JointTarget, TeleopState
 
 from manip_core.interfaces import (
@@ -31,12 +31,6 @@ def target(positions, *, names=JOINT_NAMES, age=0.01, confidence=1.0):
     msg.header.stamp = to_stamp(time.time() - age)
     msg.confidence = confidence
     return msg
-
-
-def arm_steps(probe):
-    """Largest step between two arm commands over what the speed limit allows in a period."""
-    commands = np.array([msg.data for msg in probe.received[ARM_COMMAND.name]])
-    return np.abs(np.diff(commands, axis=0)) / (LIMITS.velocity[:6] / 125.0)
 
 
 def engaged(probe):
@@ -74,7 +68,7 @@ def test_follows_a_target_within_speed_limits(robot):
     follow(probe, publisher, wanted, 2.0)
     np.testing.assert_allclose(measured(probe)[:6], wanted[:6], atol=0.02)
     assert measured(probe)[JOINT_NAMES.index("ffj1")] == pytest.approx(1.0, abs=0.1)
-    assert arm_steps(probe).max() <= 2.001
+    assert_arm_within_speed(probe)
     assert probe.last(TELEOP_STATE).latency < 1.0
 
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from harness import running, sim
+from harness import assert_arm_within_speed, running, sim
 from manip_msgs.msg import HandObservation, TeleopState
 
 from manip_core.interfaces import (
@@ -22,31 +22,12 @@ from manip_core.interfaces import (
     TARGET,
     TELEOP_STATE,
 )
-from manip_core.robot_model import ARM_JOINTS, limits
 from manip_ros.conversions import to_seconds, to_stamp
-
-LIMITS = limits("right")
 
 
 def following(probe):
     state = probe.last(TELEOP_STATE)
     return state is not None and state.mode == TeleopState.ENGAGED and not state.holding
-
-
-def assert_arm_within_speed(probe):
-    """Over any quarter of a second the arm turns no faster than its limits allow.
-
-    A quarter of it may be time that a loaded simulation catches up on.
-    """
-    heard = probe.received[JOINT_STATES.name]
-    order = [heard[0].name.index(name) for name in ARM_JOINTS]
-    stamps = np.array([to_seconds(msg.header.stamp) for msg in heard])
-    positions = np.array([msg.position for msg in heard])[:, order]
-    later = np.searchsorted(stamps, stamps + 0.25)
-    rows = np.flatnonzero(later < len(stamps))
-    moved = np.abs(positions[later[rows]] - positions[rows])
-    seconds = (stamps[later[rows]] - stamps[rows])[:, None]
-    assert (moved / seconds <= 1.25 * LIMITS.velocity[:6]).all()
 
 
 @pytest.fixture(scope="module")
