@@ -59,7 +59,7 @@ def test_a_killed_recorder_leaves_a_bag_that_is_whole_up_to_the_last_second(bag)
 def test_a_bag_runs_through_the_graph_again(bag, probe):
     folder, heard, _ = bag
     graph = GRAPHS["sim"]
-    nodes = replay(graph, graph.resolve({"viewer": "false", "loop": "false"}), str(folder))
+    nodes = replay(graph, graph.resolve({"viewer": "false"}), str(folder))
     listener = probe(OBSERVATION, TARGET)
     with running(nodes):
         listener.wait(lambda: listener.count(TARGET) > 30, timeout=90, what="targets")

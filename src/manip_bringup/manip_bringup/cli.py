@@ -22,6 +22,9 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, FileNotFoundError) as error:
         print(f"manip {command}: {error}", file=sys.stderr)
         status = USER_ERROR
+    except KeyboardInterrupt:
+        # Before there was anything to end.
+        status = 130
     sys.exit(status)
 
 

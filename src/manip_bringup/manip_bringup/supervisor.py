@@ -86,18 +86,23 @@ class Supervisor:
         # A wrong installation shows before anything runs.
         for node in nodes:
             executable_path(node.package, node.executable)
-        self._processes = [self._start(node) for node in nodes]
+        self._nodes = nodes
+        self._processes: list[_Process] = []
 
     def pids(self) -> dict[str, int]:
         """Process id of every node that runs."""
-        return {p.node.name: p.process.pid for p in self._processes if p.process.poll() is None}
+        running = [entry for entry in self._processes if entry.process.poll() is None]
+        return {entry.node.name: entry.process.pid for entry in running}
 
     def stop(self) -> None:
         """Ask the loop in ``run`` to end."""
         self._stopping.set()
 
     def run(self) -> int:
-        """Watch the nodes until ``stop`` is called; returns the exit status."""
+        """Start the nodes and watch them until ``stop`` is called; returns the exit status."""
+        for node in self._nodes:
+            if not self._stopping.is_set():
+                self._processes.append(self._start(node))
         while not self._stopping.wait(0.1):
             for entry in self._processes:
                 self._watch(entry)
@@ -157,11 +162,8 @@ class Supervisor:
 
     def _end_all(self) -> None:
         running = [entry.process for entry in self._processes if entry.process.poll() is None]
-        for sign, patience in (
-            (signal.SIGINT, GRACE_S),
-            (signal.SIGTERM, 1.0),
-            (signal.SIGKILL, 1),
-        ):
+        # Not SIGINT: a node that still imports would answer it with a page of traceback.
+        for sign, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, 1.0)):
             for process in running:
                 process.send_signal(sign)
             until = time.monotonic() + patience

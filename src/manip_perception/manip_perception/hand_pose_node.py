@@ -28,15 +28,20 @@ class HandPoseNode(Node):
         self._side = declare(self, "hand", "right")
         if self._side not in SIDES:
             raise ValueError(f"hand must be one of {', '.join(SIDES)}, got {self._side!r}")
-        hand_length = declare(self, "hand_length", 0.0)
-        options = {"hand_length": hand_length} if hand_length > 0 else {}
-        self._estimator = make_estimator(declare(self, "estimator", "mediapipe"), **options)
         self._camera: CameraIntrinsics | None = None
         self._observations = publisher(self, OBSERVATION)
         self._diagnostics = Diagnostics(self)
         self._frames = self._tracked = 0
-        subscription(self, CAMERA_INFO, self._on_camera_info)
-        subscription(self, IMAGE, self._on_image)
+        hand_length = declare(self, "hand_length", 0.0)
+        options = {"hand_length": hand_length} if hand_length > 0 else {}
+        self._estimator = make_estimator(declare(self, "estimator", "mediapipe"), **options)
+        try:
+            # Not before the estimator is there: a file starts with its first reader.
+            subscription(self, CAMERA_INFO, self._on_camera_info)
+            subscription(self, IMAGE, self._on_image)
+        except BaseException:
+            self._estimator.close()
+            raise
 
     def close(self) -> None:
         """Free the estimator's threads."""
