@@ -143,7 +143,7 @@ def _following(a: dict[str, str], **control) -> list[NodeSpec]:
 
 
 def _sim(a: dict[str, str]) -> list[NodeSpec]:
-    robot = {"hand": a["hand"], "hand_driver": a["hand_driver"], "meshes": a["meshes"]}
+    robot = {"hand": a["hand"], "meshes": a["meshes"]}
     return [
         NodeSpec("manip_control", "mujoco_robot_node", robot),
         *_following(a, auto_engage=_true(a, "engage")),

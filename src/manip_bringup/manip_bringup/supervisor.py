@@ -62,7 +62,6 @@ class _Process:
     started: float
     pause: float = FIRST_PAUSE_S
     restart_at: float | None = None
-    restarts: int = 0
 
 
 class Supervisor:
@@ -158,7 +157,6 @@ class Supervisor:
         self.say(name, f"died ({how}); starting it again in {entry.pause:g} s")
         entry.restart_at = now + entry.pause
         entry.pause = min(2 * entry.pause, LONGEST_PAUSE_S)
-        entry.restarts += 1
 
     def _end_all(self) -> None:
         running = [entry.process for entry in self._processes if entry.process.poll() is None]

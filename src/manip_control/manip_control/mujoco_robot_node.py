@@ -8,7 +8,7 @@ from manip_msgs.msg import SceneObject, SceneObjects
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from manip_control.allegro_drivers import hand_driver, our_names
+from manip_control.allegro_drivers import our_names
 from manip_control.mujoco_robot import MujocoRobot, RealTime, RobotConfig
 from manip_core.interfaces import (
     ARM_COMMAND,
@@ -23,7 +23,7 @@ from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES
 from manip_ros.conversions import image_to_msg, to_stamp
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
-from manip_ros.parameters import declare, declare_config
+from manip_ros.parameters import declare_config
 from manip_ros.topics import publisher, service, subscription
 from manip_ros.worker import Worker
 
@@ -39,8 +39,8 @@ class MujocoRobotNode(Node):
     def __init__(self):
         super().__init__("mujoco_robot_node")
         self.config = declare_config(self, RobotConfig)
-        self._driver = hand_driver(declare(self, "hand_driver", "v5"))
         self.robot = MujocoRobot(self.config)
+        # Commands are taken in any driver's naming: the names tell which.
         self._our_names = our_names()
         self._states = publisher(self, JOINT_STATES)
         self._objects = publisher(self, SCENE_OBJECTS)
