@@ -1,5 +1,6 @@
 # make sim    set up what is missing, then: a hand on video moves the robot, in the browser
 # make test   set up what is missing, then run the tests
+# make train  set up what is missing, and train the pose transformer (WITH="key=value …")
 # make bench  measure everything the README states (takes a while)
 # Arguments of the graph are given in capitals: make sim SOURCE=0 HAND=left VIEWER=false RECORD=bags/one
 SHELL := /bin/bash
@@ -8,7 +9,7 @@ lower = $(shell echo '$(1)' | tr A-Z a-z)
 # HOST is set by some shells to the machine's name: only what is given to make counts.
 given = $(foreach arg,$(ARGS),$(if $(filter command line,$(origin $(arg))),$(call lower,$(arg)):='$($(arg))'))
 
-.PHONY: sim perception test lint bench snapshot clip clean setup
+.PHONY: sim perception train test lint bench snapshot clip hand clean setup
 .DEFAULT_GOAL := sim
 
 sim: setup
@@ -20,7 +21,14 @@ perception: setup
 setup:
 	@scripts/setup.sh
 
-.PHONY: setup-dev
+# make train WITH="preset=tiny data=generated": arguments as for `manip train`.
+train: setup-train
+	@.venv/bin/manip train $(WITH)
+
+.PHONY: setup-train setup-dev
+setup-train:
+	@scripts/setup.sh train
+
 setup-dev:
 	@scripts/setup.sh dev
 
@@ -39,6 +47,10 @@ snapshot: setup
 clip:
 	python3 -m venv .venv-clip && .venv-clip/bin/pip install -q -r requirements/clip.txt
 	.venv-clip/bin/python scripts/make_demo_clip.py --out assets/demo
+
+hand:
+	python3 -m venv .venv-clip && .venv-clip/bin/pip install -q -r requirements/clip.txt
+	.venv-clip/bin/python scripts/make_open_hand.py
 
 clean:
 	rm -rf build install log log-build.txt .venv .venv-* models

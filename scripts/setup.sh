@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Makes everything `make sim` needs, from nothing, and does nothing when it is all there.
 #   scripts/setup.sh        what the simulation needs
-#   scripts/setup.sh dev    the test tools as well
+#   scripts/setup.sh train  PyTorch and what training needs as well
+#   scripts/setup.sh dev    these and the test tools
+# MANIP_TORCH names the PyTorch to install (torch==2.13.0 where there is none yet). Install the build
+# for your GPU into .venv yourself, before, and it is kept.
 # MANIP_WHEELS=kilted takes ROS 2 Kilted instead of Jazzy (in a fresh checkout, or after make clean).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,7 +57,13 @@ else
   [ -f "$wheels" ] || die "MANIP_WHEELS must be jazzy or kilted, got $MANIP_WHEELS"
   lists=("$wheels" "${lists[@]}")
 fi
-[ "${1:-}" = dev ] && lists+=(requirements/dev.lock)
+case "${1:-}" in
+  "") extras=() ;;
+  train) extras=(train) ;;
+  dev) extras=(train dev) ;;
+  *) die "usage: scripts/setup.sh [train|dev], got $1" ;;
+esac
+for extra in "${extras[@]}"; do lists+=("requirements/$extra.lock"); done
 if [ ! -x $venv/bin/python ]; then
   say "making the virtual environment"
   "$python" -m venv "${flags[@]}" $venv
@@ -67,9 +76,15 @@ if ! grep -qxF "$want" $stamp 2>/dev/null; then
   args=()
   for list in "${lists[@]}"; do args+=(-r "$list"); done
   install="$venv/bin/python -m pip install -q --disable-pip-version-check"
+  if [ ${#extras[@]} -gt 0 ] && ! $venv/bin/python -c 'import torch' 2>/dev/null; then
+    say "installing ${MANIP_TORCH:=torch==2.13.0}"
+    $install "$MANIP_TORCH"
+  fi
   if [ -n "$ros" ]; then
     # The messages of an installed ROS 2 Jazzy are compiled against numpy 1.
-    $install -r requirements/sim.in 'numpy<2'
+    inputs=(-r requirements/sim.in)
+    for extra in "${extras[@]}"; do inputs+=(-r "requirements/$extra.in"); done
+    $install "${inputs[@]}" 'numpy<2'
   else
     $install --require-hashes "${args[@]}"
     $venv/bin/python scripts/fix_ros_wheels.py

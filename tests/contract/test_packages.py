@@ -16,9 +16,11 @@ MAY_KNOW = {
     "manip_perception": {"manip_core", "manip_msgs", "manip_ros"},
     "manip_retargeting": {"manip_core", "manip_msgs", "manip_ros"},
     "manip_control": {"manip_core", "manip_msgs", "manip_ros"},
+    "manip_model": {"manip_core"},
+    "manip_training": {"manip_core", "manip_model", "manip_msgs", "manip_ros"},
     "manip_bringup": {
         *("manip_core", "manip_msgs", "manip_ros"),
-        *("manip_perception", "manip_retargeting", "manip_control"),
+        *("manip_perception", "manip_retargeting", "manip_control", "manip_training"),
     },
 }
 
@@ -26,7 +28,7 @@ MAY_KNOW = {
 def imports_of(package: str) -> set[str]:
     """Top-level modules that the package's sources import."""
     found = set()
-    for path in (SRC / package / package).glob("*.py"):
+    for path in (SRC / package / package).rglob("*.py"):
         found |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.M))
     return found - {package}
 

@@ -27,7 +27,9 @@ class CropCamera:
     def __post_init__(self):
         p = self.parameters
         if p.ndim != 2 or p.shape[1] != 4:
-            raise ValueError(f"camera parameters must be (B, 4): fx, fy, cx, cy; got {tuple(p.shape)}")
+            raise ValueError(
+                f"camera parameters must be (B, 4): fx, fy, cx, cy; got {tuple(p.shape)}"
+            )
         if not p.is_floating_point():
             raise ValueError(f"camera parameters must be floating point, got {p.dtype}")
 
@@ -103,6 +105,8 @@ def _of_mapping(given: Mapping) -> Tensor:
     for name in _NAMES:
         found = [key for key in (name, *_ALIASES.get(name, ())) if key in given]
         if not found:
-            raise ValueError(f"camera must have {', '.join(_NAMES)}, got {', '.join(map(str, given))}")
+            raise ValueError(
+                f"camera must have {', '.join(_NAMES)}, got {', '.join(map(str, given))}"
+            )
         values.append(torch.as_tensor(given[found[0]], dtype=torch.float32))
     return torch.stack(torch.broadcast_tensors(*values), dim=-1)

@@ -69,9 +69,9 @@ class ModelConfig:
     layers: int = 12
     heads: int = 6
     taps: tuple[int, ...] = (3, 6, 9, 12)
-    width: int = 512
-    decoder_layers: int = 3
-    decoder_heads: int = 8
+    width: int = 384
+    decoder_layers: int = 2
+    decoder_heads: int = 6
     frame_width: int = 256
     refine_steps: int = 2
     hand_frames: str = "local"
@@ -150,7 +150,7 @@ PRESETS = {
     # DINOv2-S/14, 22 M parameters.
     "small": ModelConfig(),
     # DINOv2-B/14, 86 M.
-    "base": ModelConfig(hidden=768, heads=12, width=768, decoder_heads=12),
+    "base": ModelConfig(hidden=768, heads=12, width=768, decoder_layers=3, decoder_heads=12),
     # DINOv2-L/14, 304 M; fused 1024 wide from layers 6, 12, 18 and 24.
     "large": ModelConfig(
         hidden=1024,
@@ -158,6 +158,7 @@ PRESETS = {
         heads=16,
         taps=(6, 12, 18, 24),
         width=1024,
+        decoder_layers=3,
         decoder_heads=16,
     ),
 }

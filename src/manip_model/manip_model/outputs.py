@@ -74,7 +74,9 @@ class ModelOutput:
         values = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            values[field.name] = [change(v) for v in value] if isinstance(value, list) else change(value)
+            values[field.name] = (
+                [change(v) for v in value] if isinstance(value, list) else change(value)
+            )
         return ModelOutput(**values)
 
     def detach(self) -> "ModelOutput":

@@ -54,7 +54,9 @@ def rotvec_from_matrix(rotation: Tensor) -> Tensor:
 def _quaternion(m: Tensor) -> Tensor:
     """Unit quaternions ``(…, 4)`` (w, x, y, z)."""
     d0, d1, d2 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    squares = torch.stack((1 + d0 + d1 + d2, 1 + d0 - d1 - d2, 1 - d0 + d1 - d2, 1 - d0 - d1 + d2), -1)
+    squares = torch.stack(
+        (1 + d0 + d1 + d2, 1 + d0 - d1 - d2, 1 - d0 + d1 - d2, 1 - d0 - d1 + d2), -1
+    )
     wx, wy, wz = (
         m[..., 2, 1] - m[..., 1, 2],
         m[..., 0, 2] - m[..., 2, 0],

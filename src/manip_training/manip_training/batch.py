@@ -91,6 +91,4 @@ def check(batch: Batch) -> None:
 
 def bytes_per_sample() -> int:
     """Memory that one sample takes."""
-    return sum(
-        torch.Size(field.shape).numel() * field.dtype.itemsize for field in FIELDS.values()
-    )
+    return sum(torch.Size(field.shape).numel() * field.dtype.itemsize for field in FIELDS.values())

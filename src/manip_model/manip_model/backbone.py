@@ -1,0 +1,167 @@
+"""DINOv2 as a multi-scale feature extractor: four depths, fused to one width."""
+
+import logging
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import Dinov2Config, Dinov2Model
+
+from manip_model.attention import choose_attention
+from manip_model.config import ModelConfig
+
+_log = logging.getLogger(__name__)
+
+# Of ImageNet, with which DINOv2 was trained.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass
+class Features:
+    """What an encoder sees: ``tokens`` ``(B, G*G, D)`` row by row, ``summary`` ``(B, D)``."""
+
+    tokens: Tensor
+    summary: Tensor
+
+    def map(self) -> Tensor:
+        """``(B, D, G, G)``."""
+        grid = int(self.tokens.shape[1] ** 0.5)
+        return self.tokens.transpose(1, 2).unflatten(-1, (grid, grid))
+
+
+class Normalise(nn.Module):
+    """Pictures of any usual dtype to what the network was trained on."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor, dtype: torch.dtype) -> Tensor:
+        """``(B, 3, S, S)`` RGB, uint8 of 0 to 255 or floating point of 0 to 1, as ``dtype``.
+
+        Raises:
+            ValueError: Another shape or dtype.
+        """
+        if image.ndim != 4 or tuple(image.shape[1:]) != (3, self.size, self.size):
+            raise ValueError(
+                f"image must be (B, 3, {self.size}, {self.size}), got {tuple(image.shape)}: "
+                "crop with manip_core.preprocessing"
+            )
+        if image.dtype == torch.uint8:
+            image = image.to(torch.promote_types(dtype, torch.float32)) / 255
+        elif not image.is_floating_point():
+            raise ValueError(
+                f"image must be uint8 of 0 to 255 or floating point of 0 to 1, got {image.dtype}"
+            )
+        return ((image - self.mean) / self.std).to(dtype)
+
+
+class Backbone(nn.Module):
+    """DINOv2 with its first layers frozen where pretrained.
+
+    Attributes:
+        attention: The attention implementation in use.
+        frozen: How many layers are frozen; the embeddings are with them.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.taps = config.taps
+        self.checkpointing = config.checkpointing
+        self.normalise = Normalise(config.image_size)
+        self.dino = load_dino(config)
+        self.pretrained = bool(config.pretrained)
+        frozen = config.frozen_layers
+        if frozen < 0:
+            frozen = config.layers // 2 if self.pretrained else 0
+        self.frozen = frozen
+        if frozen:
+            self.dino.embeddings.requires_grad_(False)
+            for layer in self.dino.encoder.layer[:frozen]:
+                layer.requires_grad_(False)
+        # Taken out only for its masked pictures, which have no place here.
+        self.dino.embeddings.mask_token = None
+        self.dino.layernorm = nn.Identity()
+        self.norms = nn.ModuleList(nn.LayerNorm(config.hidden) for _ in config.taps)
+        self.fuse = nn.Linear(len(config.taps) * config.hidden, config.width)
+        self.fuse_summary = nn.Linear(len(config.taps) * config.hidden, config.width)
+        self.asked, self.attention = config.attention, ""
+
+    def choose(self, device: torch.device, dtype: torch.dtype) -> str:
+        """Settle the attention implementation for where the model runs; returns what was chosen."""
+        self.attention, said = choose_attention(self.asked, device, dtype)
+        self.dino.set_attn_implementation(self.attention)
+        _log.info(said)
+        return said
+
+    def forward(self, image: Tensor) -> Features:
+        """Features of ``(B, 3, S, S)``, ``width`` wide."""
+        dtype = self.dino.embeddings.patch_embeddings.projection.weight.dtype
+        x = self.normalise(image, dtype)
+        taken = []
+        with torch.no_grad() if self.frozen else nullcontext():
+            x = self.dino.embeddings(x)
+        for number, layer in enumerate(self.dino.encoder.layer, start=1):
+            if number <= self.frozen:
+                with torch.no_grad():
+                    x = _first(layer(x))
+            elif self.checkpointing and torch.is_grad_enabled():
+                x = _first(checkpoint(layer, x, use_reentrant=False))
+            else:
+                x = _first(layer(x))
+            if number in self.taps:
+                taken.append(self.norms[len(taken)](x))
+        all_scales = torch.cat(taken, dim=-1)
+        return Features(self.fuse(all_scales[:, 1:]), self.fuse_summary(all_scales[:, 0]))
+
+
+def _first(out):
+    """Layers of some versions of transformers return a tuple."""
+    return out[0] if isinstance(out, tuple) else out
+
+
+def load_dino(config: ModelConfig) -> Dinov2Model:
+    """DINOv2 of the config's size, with the weights that ``config.pretrained`` names.
+
+    Raises:
+        FileNotFoundError: The weights are neither a local folder nor to be had from the hub.
+        ValueError: They are of another size than the config.
+    """
+    if not config.pretrained:
+        return Dinov2Model(
+            Dinov2Config(
+                hidden_size=config.hidden,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                image_size=config.image_size,
+                patch_size=config.patch_size,
+                # From scratch, full residual branches; pretrained files bring their own.
+                layerscale_value=1.0,
+            )
+        )
+    where = Path(config.pretrained).expanduser()
+    try:
+        dino = Dinov2Model.from_pretrained(where if where.exists() else config.pretrained)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"no DINOv2 weights at {config.pretrained!r}: give a folder with config.json and "
+            f"model.safetensors, or a hub name such as facebook/dinov2-small, or leave "
+            f"model.pretrained empty for random ones ({str(error).splitlines()[0]})"
+        ) from error
+    for name, theirs in (
+        ("hidden", dino.config.hidden_size),
+        ("layers", dino.config.num_hidden_layers),
+        ("heads", dino.config.num_attention_heads),
+        ("patch_size", dino.config.patch_size),
+    ):
+        if theirs != getattr(config, name):
+            raise ValueError(
+                f"the weights at {config.pretrained!r} have {name} {theirs}, "
+                f"the model wants {getattr(config, name)}"
+            )
+    return dino

@@ -1,0 +1,76 @@
+"""Pixel-aligned refinement: look again where the joints fall in the picture, and correct them."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from manip_core.hand_skeleton import NUM_KEYPOINTS
+from manip_model.attention import Decoder
+from manip_model.backbone import Features
+from manip_model.camera import CropCamera
+from manip_model.config import ModelConfig
+from manip_model.hand_head import UNIT, output
+from manip_model.precision import exact
+
+
+def sample_features(features: Tensor, pixels: Tensor, size: int) -> Tensor:
+    """Bilinear features ``(B, N, D)`` at ``pixels`` ``(B, N, 2)`` of a ``size`` px crop.
+
+    Args:
+        features: ``(B, D, G, G)`` over the whole crop.
+        pixels: (0, 0) is the centre of the top left pixel; beyond the border the border's counts.
+        size: Side of the crop [px].
+    """
+    # align_corners=False: -1 and 1 are the outer edges of the picture, half a pixel out.
+    grid = (pixels + 0.5) * (2 / size) - 1
+    sampled = F.grid_sample(
+        features, grid[:, :, None].to(features.dtype), padding_mode="border", align_corners=False
+    )
+    return sampled[..., 0].transpose(1, 2)
+
+
+class Refinement(nn.Module):
+    """One step: joints ``(B, 21, 3)`` to better joints."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        width = config.width
+        self.size = config.image_size
+        self.sampled = nn.Linear(width // 2, width)
+        self.place_embedding = nn.Linear(5, width)
+        self.decoder = Decoder(width, config.decoder_heads, 1)
+        self.change = output(width, 3)
+
+    def forward(
+        self, joints: Tensor, tokens: Tensor, fine: Tensor, hand: Tensor, camera: CropCamera
+    ) -> tuple[Tensor, Tensor]:
+        """Refined joints and tokens.
+
+        Args:
+            joints: ``(B, 21, 3)`` in [m].
+            tokens: ``(B, 21, D)`` of the joints.
+            fine: ``(B, D/2, 2G, 2G)`` feature map.
+            hand: ``(B, 22, D)`` tokens of the hand in its local frames.
+            camera: Of the crops.
+        """
+        pixels = camera.project(joints)
+        seen = self.sampled(sample_features(fine, pixels, self.size))
+        relative = (joints - joints[:, :1]) / UNIT
+        place = torch.cat((relative, (pixels / self.size - 0.5).clamp(-2, 2)), dim=-1)
+        x = tokens + seen + self.place_embedding(place.to(tokens.dtype)) + hand[:, :NUM_KEYPOINTS]
+        x = self.decoder(x, hand)
+        return joints + UNIT * exact(self.change(x)), x
+
+
+class Upsampler(nn.Module):
+    """Features ``(B, G*G, D)`` to a map ``(B, D/2, 2G, 2G)``: every patch says what is where in it."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.spread = nn.Linear(width, 2 * width)
+
+    def forward(self, features: Features) -> Tensor:
+        """``(B, D/2, 2G, 2G)``."""
+        spread = Features(self.spread(self.norm(features.tokens)), features.summary)
+        return F.pixel_shuffle(spread.map(), 2)

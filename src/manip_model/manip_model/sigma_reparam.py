@@ -1,0 +1,133 @@
+"""Sigma-reparameterised linear layers: their spectral norm is one learnable number.
+
+Zhai et al. 2023, "Stabilizing Transformer Training by Preventing Attention Entropy Collapse":
+W^ = (gamma / sigma(W)) W, with sigma(W) the spectral norm. The largest singular value, not the
+Frobenius norm: dividing by the latter shrinks a layer by up to the root of its rank.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# The published start for new layers.
+INITIAL_GAMMA = 1.0
+_START_STEPS = 20
+
+
+class SigmaLinear(nn.Module):
+    """A linear layer with weight ``(gamma / sigma(W)) W``.
+
+    Attributes:
+        weight: ``(out, in)`` W.
+        bias: ``(out,)`` or None.
+        gamma: Scalar, the spectral norm of the weight in use.
+        u, v: ``(out,)`` and ``(in,)`` unit vectors, W's leading singular pair by power iteration.
+            They move in :meth:`update` alone, which training calls once a step.
+    """
+
+    def __init__(self, linear: nn.Linear, *, keep_norm: bool = False):
+        """Take over the parameters of ``linear``.
+
+        Args:
+            linear: Its attribute ``initial_gamma``, where set, is gamma's start.
+            keep_norm: Start gamma at sigma(W), so that a pretrained layer computes what it did.
+        """
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias = linear.weight, linear.bias
+        # A start of its own for each layer that neither draws nor depends on random numbers.
+        like = {"device": linear.weight.device, "dtype": linear.weight.dtype}
+        self.register_buffer("u", F.normalize(torch.ones(linear.out_features, **like), dim=0))
+        self.register_buffer("v", F.normalize(torch.ones(linear.in_features, **like), dim=0))
+        with torch.no_grad():
+            # The longest row is a better start than any fixed vector, which W may send to zero.
+            row = self.weight[self.weight.norm(dim=1).argmax()]
+            self.v.copy_(F.normalize(row, dim=0))
+            for _ in range(_START_STEPS):
+                self.update()
+            start = self.sigma() if keep_norm else torch.tensor(_start_of(linear), **like)
+        self.gamma = nn.Parameter(
+            start.reshape(()).clone(), requires_grad=self.weight.requires_grad
+        )
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """One step of power iteration."""
+        weight = _whole(self.weight)
+        u = F.normalize(torch.mv(weight, self.v), dim=0)
+        self.u.copy_(u)
+        self.v.copy_(F.normalize(torch.mv(weight.t(), u), dim=0))
+
+    def sigma(self) -> Tensor:
+        """Spectral norm of W as u and v have it; differentiable in W. Never below 1e-12."""
+        # Eight bits of a bfloat16 are too few for a factor that all outputs share.
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return torch.dot(self.u, torch.mv(self.weight, self.v)).clamp(min=1e-12)
+
+    def effective_weight(self) -> Tensor:
+        """``(out, in)`` weight in use."""
+        return self.weight * (self.gamma / self.sigma())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(…, in)`` to ``(…, out)``."""
+        return F.linear(x, self.effective_weight(), self.bias)
+
+    @torch.no_grad()
+    def folded(self) -> nn.Linear:
+        """A plain layer that computes the same."""
+        linear = nn.Linear(
+            self.in_features, self.out_features, bias=self.bias is not None, device="meta"
+        )
+        linear.weight = nn.Parameter(self.effective_weight(), self.weight.requires_grad)
+        linear.bias = self.bias
+        return linear.train(self.training)
+
+    def extra_repr(self) -> str:
+        """Sizes, as a plain layer shows them."""
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+def reparameterise_(module: nn.Module, *, keep_norm: bool = False) -> nn.Module:
+    """Replace every linear layer in ``module``, but those whose name has "embed" in it.
+
+    Args:
+        module: Changed in place.
+        keep_norm: As for :class:`SigmaLinear`: for pretrained layers.
+
+    Returns:
+        ``module``.
+    """
+    for name, linear in _children_of(module, nn.Linear):
+        if "embed" not in name:
+            _replace(module, name, SigmaLinear(linear, keep_norm=keep_norm))
+    return module
+
+
+def fold_(module: nn.Module) -> nn.Module:
+    """Replace every sigma-reparameterised layer by a plain one that computes the same."""
+    for name, layer in _children_of(module, SigmaLinear):
+        _replace(module, name, layer.folded())
+    return module
+
+
+def sigma_layers(module: nn.Module) -> list[SigmaLinear]:
+    """All sigma-reparameterised layers."""
+    return [layer for _, layer in _children_of(module, SigmaLinear)]
+
+
+def _children_of(module: nn.Module, kind: type) -> list[tuple[str, nn.Module]]:
+    return [(name, child) for name, child in module.named_modules() if type(child) is kind]
+
+
+def _replace(module: nn.Module, name: str, new: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, new)
+
+
+def _start_of(linear: nn.Linear) -> float:
+    return getattr(linear, "initial_gamma", INITIAL_GAMMA)
+
+
+def _whole(weight: Tensor) -> Tensor:
+    """The whole weight where it is sharded over several processes."""
+    return weight.full_tensor() if hasattr(weight, "full_tensor") else weight

@@ -1,0 +1,128 @@
+"""Sigma-reparameterised layers: the published formula, folding, and what moves when."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from manip_model.sigma_reparam import SigmaLinear, fold_, reparameterise_, sigma_layers
+
+
+def layer(out=24, into=40, seed=0, **kw):
+    torch.manual_seed(seed)
+    return SigmaLinear(nn.Linear(into, out), **kw)
+
+
+def norm_of(weight):
+    return torch.linalg.matrix_norm(weight.detach(), ord=2).item()
+
+
+def test_the_weight_in_use_has_gamma_as_its_spectral_norm():
+    one = layer()
+    for _ in range(50):
+        one.update()
+    for gamma in (0.3, 1.0, 4.0):
+        one.gamma.data.fill_(gamma)
+        assert norm_of(one.effective_weight()) == pytest.approx(gamma, rel=1e-3)
+
+
+def test_it_is_the_spectral_norm_and_not_that_of_frobenius():
+    """Dividing by the Frobenius norm would leave a spectral norm far below gamma."""
+    one = layer(64, 64)
+    frobenius = one.weight / torch.linalg.matrix_norm(one.weight)
+    assert norm_of(one.effective_weight()) == pytest.approx(1.0, rel=0.02)
+    assert norm_of(frobenius) < 0.3
+    # Only where there is a single singular value do the two agree.
+    u, v = torch.randn(64, 1), torch.randn(1, 40)
+    thin = nn.Linear(40, 64)
+    thin.weight.data = u @ v
+    thin = SigmaLinear(thin)
+    agreeing = thin.weight / torch.linalg.matrix_norm(thin.weight)
+    assert torch.allclose(thin.effective_weight(), agreeing, atol=1e-6)
+
+
+def test_a_pretrained_layer_computes_what_it_did():
+    torch.manual_seed(1)
+    plain = nn.Linear(32, 48)
+    x = torch.randn(5, 32)
+    before = plain(x)
+    kept = SigmaLinear(copy.deepcopy(plain), keep_norm=True)
+    assert torch.allclose(kept(x), before, atol=1e-6)
+    assert kept.gamma.item() == pytest.approx(norm_of(plain.weight), rel=2e-2)
+    assert not torch.allclose(SigmaLinear(plain)(x), before, atol=1e-2)
+
+
+def test_power_iteration_finds_the_leading_pair():
+    one = layer()
+    for _ in range(200):
+        one.update()
+    u, s, vt = torch.linalg.svd(one.weight)
+    assert one.sigma().item() == pytest.approx(s[0].item(), rel=1e-5)
+    assert abs(one.u @ u[:, 0]).item() == pytest.approx(1, abs=1e-4)
+    assert abs(one.v @ vt[0]).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_start_that_the_weight_sends_to_zero_is_survived():
+    plain = nn.Linear(4, 4)
+    # Rows sum to zero: a start of ones would be in its null space.
+    plain.weight.data = torch.tensor([[1.0, -1, 0, 0], [2, -2, 0, 0], [0, 0, 1, -1], [0] * 4])
+    assert SigmaLinear(plain).sigma().item() == pytest.approx(norm_of(plain.weight), rel=1e-3)
+    plain.weight.data.zero_()
+    assert torch.isfinite(SigmaLinear(plain)(torch.ones(1, 4))).all()
+
+
+def test_only_training_moves_the_buffers():
+    net = reparameterise_(nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3)))
+    before = [(one.u.clone(), one.v.clone()) for one in sigma_layers(net)]
+    net(torch.randn(2, 8)).sum().backward()
+    for one, (u, v) in zip(sigma_layers(net), before, strict=True):
+        assert torch.equal(one.u, u) and torch.equal(one.v, v)
+        one.update()
+        assert not torch.equal(one.v, v)
+
+
+def test_folding_changes_no_output():
+    torch.manual_seed(2)
+    net = reparameterise_(nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 4, bias=False)))
+    x = torch.randn(7, 16)
+    before = net(x)
+    fold_(net)
+    assert not sigma_layers(net)
+    assert torch.allclose(net(x), before, atol=1e-6)
+
+
+def test_norms_and_embeddings_are_left_alone():
+    net = nn.ModuleDict(
+        {
+            "embedding": nn.Embedding(3, 4),
+            "place_embedding": nn.Linear(4, 4),
+            "norm": nn.LayerNorm(4),
+        }
+    )
+    net["body"] = nn.Linear(4, 4)
+    reparameterise_(net)
+    assert [name for name, one in net.named_modules() if isinstance(one, SigmaLinear)] == ["body"]
+
+
+def test_gradients_agree_with_finite_differences():
+    one = layer(5, 6).double()
+    x = torch.randn(3, 6, dtype=torch.float64)
+
+    def run(weight, gamma, bias):
+        return torch.func.functional_call(one, {"weight": weight, "gamma": gamma, "bias": bias}, x)
+
+    inputs = tuple(p.detach().requires_grad_() for p in (one.weight, one.gamma, one.bias))
+    assert torch.autograd.gradcheck(run, inputs, atol=1e-4)
+
+
+def test_checkpointing_changes_nothing():
+    """The backward pass computes the layer again: its buffers must not have moved meanwhile."""
+    one = layer(8, 8)
+    x = torch.randn(4, 8, requires_grad=True)
+    one(x).square().sum().backward()
+    plain = one.weight.grad.clone()
+    one.zero_grad()
+    checkpoint(one, x, use_reentrant=False).square().sum().backward()
+    assert torch.equal(one.weight.grad, plain)
