@@ -67,7 +67,7 @@ def test_local_coordinates_bear_turning_and_moving_the_hand(hand_model, vectors)
 
 
 def test_a_fingers_own_frame_sees_it_rigid(hand_model):
-    """Bending the index's first joint leaves its tip's vertices where they were in its last frame."""
+    """Bending the index's first joint leaves its tip where it was in its last frame."""
     flat = torch.zeros(1, 48, dtype=torch.float64)
     bent = flat.clone()
     bent[0, 3 + 2] = 0.8

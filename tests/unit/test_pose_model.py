@@ -233,6 +233,15 @@ def test_features_are_sampled_where_the_pixels_are():
     assert torch.allclose(beyond, torch.tensor([[[6.5, 216.5]]]))
 
 
+def test_a_place_that_is_no_number_is_survived():
+    """In the backward pass too, where it once read beyond the map."""
+    features = torch.randn(1, 4, 16, 16, requires_grad=True)
+    pixels = torch.tensor([[[float("nan"), 3.0], [1e30, float("-inf")], [5.0, 5.0]]])
+    pixels.requires_grad_()
+    sample_features(features, pixels, 224).sum().backward()
+    assert torch.isfinite(features.grad).all()
+
+
 @torch.no_grad()
 def test_nearer_cameras_move_the_hand_and_not_its_shape(model, image):
     """Twice the focal length: the same crop is of a hand twice as far away."""

@@ -39,8 +39,8 @@ class CropCamera:
 
         Args:
             given: Another :class:`CropCamera`; a :class:`CameraIntrinsics` without distortion, or a
-                sequence of them; a mapping with fx, fy and cx, cy (or ppx, ppy), numbers or ``(B,)``;
-                ``(3, 3)`` or ``(B, 3, 3)`` matrices; ``(4,)`` or ``(B, 4)`` values.
+                sequence of them; a mapping with fx, fy and cx, cy (or ppx, ppy), each a number or
+                ``(B,)``; ``(3, 3)`` or ``(B, 3, 3)`` matrices; ``(4,)`` or ``(B, 4)`` values.
             size: B; a single camera serves all.
 
         Raises:
@@ -67,10 +67,10 @@ class CropCamera:
                 f"camera must be fx, fy, cx, cy as a mapping, (4,), ({size}, 4), (3, 3) or "
                 f"({size}, 3, 3), got {tuple(p.shape)}"
             )
-        if not torch.compiler.is_compiling() and p.device.type == "cpu":
-            # On a GPU the check would wait for all work before it.
-            if not (torch.isfinite(p).all() and (p[:, :2] > 0).all()):
-                raise ValueError(f"fx and fy must be positive and all finite, got {p.tolist()}")
+        # On a GPU the check would wait for all work before it.
+        checked = p.device.type == "cpu" and not torch.compiler.is_compiling()
+        if checked and not (torch.isfinite(p).all() and (p[:, :2] > 0).all()):
+            raise ValueError(f"fx and fy must be positive and all finite, got {p.tolist()}")
         return cls(p)
 
     @property

@@ -36,7 +36,7 @@ def output(width: int, size: int, gamma: float = SMALL_GAMMA) -> nn.Linear:
 class HandPrediction:
     """What the hand head says, and the tokens that later stages read.
 
-    Shapes and units are those of :class:`manip_model.outputs.ModelOutput`'s fields of the same name.
+    Shapes and units are those of :class:`manip_model.outputs.ModelOutput`.
     """
 
     side_logits: Tensor
@@ -135,7 +135,7 @@ class HandHead(nn.Module):
         return torch.where((side == 0)[:, None, None, None], mirrored(as_right), as_right)
 
     def _wrist(self, place: Tensor, camera: CropCamera) -> Tensor:
-        """Wrist ``(B, 3)`` in [m]: place across in half crops, depth as a factor on the expected."""
+        """Wrist ``(B, 3)`` [m]: place across in half crops, depth as a factor on the expected."""
         half = self.size / 2
         pixel = (self.size - 1) / 2 + half * place[:, :2]
         depth = camera.focal.mean(-1) / self.size * _SPAN * place[:, 2].clamp(-4, 4).exp()

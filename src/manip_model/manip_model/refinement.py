@@ -23,6 +23,8 @@ def sample_features(features: Tensor, pixels: Tensor, size: int) -> Tensor:
     """
     # align_corners=False: -1 and 1 are the outer edges of the picture, half a pixel out.
     grid = (pixels + 0.5) * (2 / size) - 1
+    # A place that is no number, or far out, makes grid_sample's backward pass read anywhere.
+    grid = grid.nan_to_num(0.0).clamp(-3, 3)
     sampled = F.grid_sample(
         features, grid[:, :, None].to(features.dtype), padding_mode="border", align_corners=False
     )
@@ -63,7 +65,7 @@ class Refinement(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """Features ``(B, G*G, D)`` to a map ``(B, D/2, 2G, 2G)``: every patch says what is where in it."""
+    """Features ``(B, G*G, D)`` to a map ``(B, D/2, 2G, 2G)``: four places in every patch."""
 
     def __init__(self, width: int):
         super().__init__()

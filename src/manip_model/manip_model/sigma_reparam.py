@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from manip_model.float8 import GRADIENT, product
+
 # The published start for new layers.
 INITIAL_GAMMA = 1.0
-_START_STEPS = 20
+# A pretrained layer must keep its norm; a new one has yet to learn it, and the steps go on.
+_PRETRAINED_STEPS, _FRESH_STEPS = 20, 5
 
 
 class SigmaLinear(nn.Module):
@@ -35,6 +38,8 @@ class SigmaLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
+        # Set by manip_model.float8.
+        self.float8 = False
         # A start of its own for each layer that neither draws nor depends on random numbers.
         like = {"device": linear.weight.device, "dtype": linear.weight.dtype}
         self.register_buffer("u", F.normalize(torch.ones(linear.out_features, **like), dim=0))
@@ -43,7 +48,7 @@ class SigmaLinear(nn.Module):
             # The longest row is a better start than any fixed vector, which W may send to zero.
             row = self.weight[self.weight.norm(dim=1).argmax()]
             self.v.copy_(F.normalize(row, dim=0))
-            for _ in range(_START_STEPS):
+            for _ in range(_PRETRAINED_STEPS if keep_norm else _FRESH_STEPS):
                 self.update()
             start = self.sigma() if keep_norm else torch.tensor(_start_of(linear), **like)
         self.gamma = nn.Parameter(
@@ -70,7 +75,12 @@ class SigmaLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(…, in)`` to ``(…, out)``."""
-        return F.linear(x, self.effective_weight(), self.bias)
+        weight, bias, kind = self.weight, self.bias, x.device.type
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+            x, weight = x.to(dtype), weight.to(dtype)
+            bias = bias if bias is None else bias.to(dtype)
+        return _ScaledLinear.apply(x, weight, self.gamma / self.sigma(), bias, self.float8)
 
     @torch.no_grad()
     def folded(self) -> nn.Linear:
@@ -85,6 +95,45 @@ class SigmaLinear(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, as a plain layer shows them."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+class _ScaledLinear(torch.autograd.Function):
+    """``scale (x W^T) + b``, keeping x and W alone for the backward pass.
+
+    Written with plain operations, each layer would keep a scaled copy of its weight, or its output
+    twice: for the largest preset as much memory as the whole network.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, float8: bool
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, scale)
+        ctx.float8 = float8
+        if float8:
+            y = product(x.flatten(0, -2), weight.t()).unflatten(0, x.shape[:-1])
+        else:
+            y = torch.matmul(x, weight.t())
+        y = y * scale.to(x.dtype)
+        return y if bias is None else y + bias
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, weight, scale = ctx.saved_tensors
+        needs_x, needs_weight, needs_scale, needs_bias, _ = ctx.needs_input_grad
+        factor = scale.to(grad.dtype)
+        rows = grad.reshape(-1, grad.shape[-1])
+        grad_x = None
+        if needs_x:
+            back = product(rows, weight, GRADIENT) if ctx.float8 else torch.mm(rows, weight)
+            grad_x = (back * factor).view_as(x)
+        grad_weight = grad_scale = None
+        if needs_weight or needs_scale:
+            unscaled = torch.mm(rows.t(), x.reshape(-1, x.shape[-1]))
+            # d/dscale of sum(g * scale x W^T) is the inner product of W with what W itself gets.
+            grad_scale = (unscaled * weight).sum(dtype=scale.dtype) if needs_scale else None
+            grad_weight = unscaled * factor if needs_weight else None
+        return grad_x, grad_weight, grad_scale, rows.sum(0) if needs_bias else None, None
 
 
 def reparameterise_(module: nn.Module, *, keep_norm: bool = False) -> nn.Module:
