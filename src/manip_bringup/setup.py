@@ -9,7 +9,7 @@ name = "manip_bringup"
 root = Path(__file__).resolve().parents[2]
 shared = [
     (f"share/{name}/{folder}", [os.path.relpath(file) for file in files])
-    for folder in ("launch", "config", "urdf", "assets/demo", "models")
+    for folder in ("launch", "config", "urdf", "assets/demo", "assets/hand", "models")
     if (files := sorted(file for file in (root / folder).glob("*") if file.is_file()))
 ]
 

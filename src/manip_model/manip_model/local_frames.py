@@ -18,7 +18,14 @@ NUM_FEATURES = 3 * NUM_FRAMES + 1
 # A palm's length: brings coordinates to the order of one.
 _UNIT = 0.1
 
-_KNUCKLES = (Keypoint.INDEX_MCP, Keypoint.MIDDLE_MCP, Keypoint.RING_MCP, Keypoint.LITTLE_MCP)
+
+# Plain lists: torch.compile does not look into numpy arrays and enumerations.
+_TIPS, _DISTAL = TIPS.tolist(), MESH_CHAINS[:, 2].tolist()
+_WRIST, _INDEX, _MIDDLE, _LITTLE = (
+    int(k)
+    for k in (Keypoint.WRIST, Keypoint.INDEX_MCP, Keypoint.MIDDLE_MCP, Keypoint.LITTLE_MCP)
+)
+_PALM = [_WRIST, _INDEX, _MIDDLE, int(Keypoint.RING_MCP), _LITTLE]
 
 
 def hand_frames(mesh: HandMesh) -> tuple[Tensor, Tensor]:
@@ -34,15 +41,15 @@ def hand_frames(mesh: HandMesh) -> tuple[Tensor, Tensor]:
         the normal of wrist, index and little knuckle, placed amid wrist and knuckles.
     """
     joints = mesh.joints
-    tips = joints[:, list(TIPS)]
-    wrist = joints[:, Keypoint.WRIST]
-    z = nn.functional.normalize(joints[:, Keypoint.MIDDLE_MCP] - wrist, dim=-1)
-    across = joints[:, Keypoint.INDEX_MCP] - joints[:, Keypoint.LITTLE_MCP]
+    tips = joints[:, _TIPS]
+    wrist = joints[:, _WRIST]
+    z = nn.functional.normalize(joints[:, _MIDDLE] - wrist, dim=-1)
+    across = joints[:, _INDEX] - joints[:, _LITTLE]
     x = nn.functional.normalize(torch.cross(across, z, dim=-1), dim=-1)
     palm = torch.stack((x, torch.cross(z, x, dim=-1), z), dim=-1)
-    middle = torch.cat((wrist[:, None], joints[:, list(_KNUCKLES)]), dim=1).mean(1)
+    middle = joints[:, _PALM].mean(1)
     rotations = torch.cat(
-        (mesh.rotations, mesh.rotations[:, list(MESH_CHAINS[:, 2])], palm[:, None]), dim=1
+        (mesh.rotations, mesh.rotations[:, _DISTAL], palm[:, None]), dim=1
     )
     origins = torch.cat((mesh.origins, tips, middle[:, None]), dim=1)
     return rotations, origins
