@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "src/manip_core"), str(ROOT / 
 
 from open_hand.collapse import Collapse  # noqa: E402
 from open_hand.fit import joint_regressor, shape_space  # noqa: E402
-from open_hand.people import phenotypes, vary  # noqa: E402
+from open_hand.people import ADULT_AGE, phenotypes, vary  # noqa: E402
 from open_hand.poses import half_and_full_fist, principal_poses  # noqa: E402
 from open_hand.source import Hands, Source  # noqa: E402
 
@@ -31,7 +31,7 @@ def build(people: int, seed: int) -> tuple[dict[str, np.ndarray], dict]:
     source = Source()
     traits = phenotypes(people, rng)
     hands = source.flat(traits)
-    grown = traits["age"] >= 0.6
+    grown = traits["age"] >= ADULT_AGE[0]
     mean = Hands(hands.vertices[grown].mean(0)[None], hands.joints[grown].mean(0)[None])
     poses = np.concatenate((mean.vertices, half_and_full_fist(source, mean)))
     kept, faces = Collapse(poses, source.faces, source.tips).run(NUM_VERTICES, NUM_RIM)

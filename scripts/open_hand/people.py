@@ -6,8 +6,8 @@ from manip_core.hand_skeleton import FINGERS
 from manip_model.hand_regions import MESH_CHAINS
 from open_hand.source import Hands, direction
 
-CHILDREN = 0.3  # share of the sample
-ADULT_AGE, CHILD_AGE = (0.6, 1.0), (0.0, 0.6)  # in anny's unit: 0 a baby, 1/3 a child, 1 old
+CHILDREN = 0.2  # share of the sample
+ADULT_AGE, CHILD_AGE = (0.6, 1.0), (0.15, 0.6)  # in anny's unit: 0 a baby, 1/3 a child, 1 old
 
 # anny's hands differ in size, sex, age and fat but hardly in proportions: its finger to palm ratio
 # stays within 1 %. Deviations of the logarithm of each measure from what size makes it; the figures
@@ -31,7 +31,7 @@ def phenotypes(size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     )
     values = {name: rng.uniform(0, 1, size) for name in ("gender", "muscle", "weight")}
     # anny's heights go far beyond people's, so that its ends are rare.
-    values |= {"age": age, "height": np.clip(rng.normal(0.5, 0.15, size), 0, 1)}
+    values |= {"age": age, "height": np.clip(rng.normal(0.5, 0.12, size), 0, 1)}
     values |= {"proportions": rng.uniform(0, 1, size)}
     races = rng.dirichlet(np.ones(3), size)
     return values | dict(zip(("african", "asian", "caucasian"), races.T, strict=True))

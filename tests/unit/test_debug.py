@@ -55,9 +55,9 @@ def test_a_profile_counts_time_memory_and_weights(model, batch):
     layer = parts["backbone.dino.encoder.layer.1"]
     assert layer.parameters == sum(p.numel() for p in model.backbone.dino.encoder.layer[1].parameters())
     assert layer.forward > 0 and layer.backward > 0 and layer.gradient > 0
-    # 2 x 197 tokens, 4 x 96 wide between the two layers: this at least is kept, in four bytes.
-    assert layer.activations > 2 * 197 * 4 * 96 * 4
-    assert layer.activations < 20 * 2 * 197 * 4 * 96 * 4
+    # 2 x 65 tokens, 4 x 96 wide between the two layers: this at least is kept, in four bytes.
+    assert layer.activations > 2 * 65 * 4 * 96 * 4
+    assert layer.activations < 20 * 2 * 65 * 4 * 96 * 4
     assert layer.units == 384 and layer.dead < 20
     assert profile.losses["total"] > 0
     assert profile.origin == profile.gradient_origin == ""
@@ -69,7 +69,7 @@ def test_memory_shrinks_with_checkpointing(hand_model, batch):
     for checkpointing in (False, True):
         model = build_model(preset("tiny", checkpointing=checkpointing), hand_model)
         kept.append(sum(part.activations for part in profile_step(model, batch, loss).modules))
-    assert kept[1] < 0.5 * kept[0]
+    assert kept[1] < 0.6 * kept[0]
 
 
 def test_it_leaves_the_model_as_it_was(model, batch):
@@ -80,7 +80,7 @@ def test_it_leaves_the_model_as_it_was(model, batch):
     assert not model.hand_head._forward_hooks
 
 
-@pytest.mark.parametrize("where", ["hand_head.decoder.layers.1.mlp.0", "backbone.fuse"])
+@pytest.mark.parametrize("where", ["hand_head.decoder.layers.0.mlp.0", "backbone.fuse"])
 def test_the_origin_of_a_nan_is_named(model, batch, where):
     model.get_submodule(where).bias.data[0] = float("nan")
     profile = profile_step(model, batch, loss)

@@ -53,7 +53,7 @@ def test_shapes_are_as_documented(hand_model, image, generation):
         **{"side_logits": (2,), "side": (), "mano_rotations": (16, 3, 3), "mano_pose": (48,)},
         **{"mano_shape": (10,), "translation": (3,), "vertices": (778, 3), "mano_joints": (21, 3)},
         **{"coarse_joints": (21, 3), "joints": (21, 3), "joints_log_variance": (21, 3)},
-        **{"keypoints_px": (21, 2), "keypoint_logits": (21, 196), "object_class_logits": (10, 21)},
+        **{"keypoints_px": (21, 2), "keypoint_logits": (21, 64), "object_class_logits": (10, 21)},
         **{"object_position": (10, 3), "object_rotation": (10, 3, 3)},
         **{"object_confidence_logits": (10,), "contact_point": (10, 3)},
         **{"contact_confidence_logits": (10,), "contact_type_logits": (10, 4)},
@@ -253,9 +253,9 @@ def test_nearer_cameras_move_the_hand_and_not_its_shape(model, image):
 @torch.no_grad()
 def test_without_positions_the_first_generation_sees_a_bag_of_patches(hand_model, image):
     shuffled = image.clone()
-    patches = shuffled.unfold(2, 16, 16).unfold(3, 16, 16)
-    order = torch.randperm(196)
-    mixed = patches.reshape(3, 3, 196, 16, 16)[:, :, order].reshape(3, 3, 14, 14, 16, 16)
+    patches = shuffled.unfold(2, 28, 28).unfold(3, 28, 28)
+    order = torch.randperm(64)
+    mixed = patches.reshape(3, 3, 64, 28, 28)[:, :, order].reshape(3, 3, 8, 8, 28, 28)
     mixed = mixed.permute(0, 1, 2, 4, 3, 5).reshape(3, 3, 224, 224)
     for positions in (False, True):
         model = make(hand_model, generation="first_generation", position_embedding=positions)

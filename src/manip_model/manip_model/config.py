@@ -137,15 +137,15 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 PRESETS = {
     # For tests: runs and trains on two CPU cores.
     "tiny": ModelConfig(
-        patch_size=16,
+        patch_size=28,
         hidden=96,
         layers=4,
         heads=4,
         taps=(1, 2, 3, 4),
-        width=128,
-        decoder_layers=2,
+        width=96,
+        decoder_layers=1,
         decoder_heads=4,
-        frame_width=64,
+        frame_width=32,
     ),
     # DINOv2-S/14, 22 M parameters.
     "small": ModelConfig(),

@@ -1,0 +1,223 @@
+"""What ``manip train``, ``eval``, ``report``, ``debug``, ``sweep`` and ``compare`` do.
+
+Also without the ``manip`` command, as torchrun needs it:
+``torchrun --nproc-per-node 2 -m manip_training.commands train key=value …``.
+"""
+
+import argparse
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from manip_core.resources import find
+from manip_model.checkpoint import load_model
+from manip_training.config import TrainConfig, compose, register
+from manip_training.distributed import choose_device
+from manip_training.interrupts import INTERRUPTED, TrainingError
+from manip_training.run_folder import RUNS
+
+USER_ERROR = 2
+
+
+def train_main(argv: list[str]) -> int:
+    """``manip train [key=value …]``; Hydra's own flags work, ``--help``, ``--cfg job``, ``-m``.
+
+    Returns:
+        Exit status: 0, or 130 where a signal ended the run. Of several runs the worst.
+
+    Raises:
+        ValueError, FileNotFoundError, TrainingError: Of the first run that failed.
+    """
+    statuses, errors = [], []
+
+    @hydra.main(version_base="1.3", config_path=None, config_name="train")
+    def job(composed) -> None:
+        from manip_training.train import train
+
+        # Hydra would print a trace and end the process; and of many runs one may fail.
+        try:
+            config = TrainConfig.from_hydra(composed)
+            own = HydraConfig.get()
+            if own.mode == RunMode.MULTIRUN and not config.run.folder:
+                folder = Path(own.runtime.output_dir).relative_to(Path.cwd())
+                config = replace(config, run=replace(config.run, folder=str(folder)))
+            if INTERRUPTED not in statuses:
+                statuses.append(train(config).status)
+        except (ValueError, FileNotFoundError, TrainingError) as error:
+            errors.append(error)
+
+    register()
+    before = sys.argv
+    sys.argv = ["manip train", *argv]
+    try:
+        job()
+    except SystemExit as end:
+        # Hydra ends so after --help, and after an error that it has told.
+        return int(end.code or 0)
+    finally:
+        sys.argv = before
+    if errors:
+        raise errors[0]
+    return max(statuses, default=0)
+
+
+def eval_main(argv: list[str]) -> int:
+    """``manip eval MODEL``: measure a model file, or the best of a run folder."""
+    parser = argparse.ArgumentParser(prog="manip eval", description=eval_main.__doc__)
+    parser.add_argument("model", type=Path, help="a model file or a run folder")
+    parser.add_argument("--split", help="train, val or test; the run's validation split by default")
+    parser.add_argument("--out", type=Path, help="folder for the files; by default the run's")
+    parser.add_argument("--batch", type=int, default=32, help="pictures at a time")
+    parser.add_argument("--limit", type=int, default=0, help="at most so many samples; 0 for all")
+    parser.add_argument("--side-given", action="store_true", help="tell the model the side")
+    parser.add_argument("overrides", nargs="*", help="key=value of the data: data.root=…")
+    options = parser.parse_intermixed_args(argv)
+    from manip_training.parts import evaluate_on, open_samples
+
+    path = options.model / "checkpoints" / "best.pt" if options.model.is_dir() else options.model
+    config = _config_beside(path, options.overrides)
+    device = choose_device(config.train.device)
+    model = load_model(path, device)
+    split = options.split or config.data.validation_split
+    samples = open_samples(config.data, split, options.limit, device)
+    evaluation = evaluate_on(
+        model,
+        samples,
+        device,
+        batch=options.batch,
+        side_given=options.side_given,
+        pictures=4,
+        command=shlex.join(("manip", "eval", *argv)),
+    )
+    evaluation.write(options.out or path.parents[1] / "eval" / split)
+    return 0
+
+
+def sweep_main(argv: list[str]) -> int:
+    """``manip sweep [--offline --count N] [key=value …]``: many trials of config/sweep.yaml."""
+    parser = argparse.ArgumentParser(prog="manip sweep", description=sweep_main.__doc__)
+    parser.add_argument("--config", type=Path, help="a sweep in W&B's format")
+    parser.add_argument("--offline", action="store_true", help="draw the points here, without W&B")
+    parser.add_argument("--count", type=int, default=0, help="trials; needed offline")
+    parser.add_argument("--seed", type=int, default=0, help="of the points, offline")
+    parser.add_argument("--out", type=Path, help="folder, offline; runs/sweep-DATE by default")
+    parser.add_argument("--project", default="manip", help="of W&B")
+    parser.add_argument("overrides", nargs="*", help="key=value that all trials have")
+    options = parser.parse_intermixed_args(argv)
+    from manip_training import sweep
+
+    space = sweep.read_sweep(options.config or find("config/sweep.yaml"))
+    if not options.offline:
+        sweep.run_online(space, options.overrides, count=options.count, project=options.project)
+        return 0
+    if options.count < 1 and space["method"] != "grid":
+        raise ValueError(f"--count must be 1 or more, got {options.count}")
+    trials = sweep.run_offline(
+        space, options.overrides, count=options.count, seed=options.seed, folder=options.out
+    )
+    print(sweep.table(trials, space["metric"]["name"]))
+    return INTERRUPTED if any(trial.ended == "stopped" for trial in trials) else 0
+
+
+def debug_main(argv: list[str]) -> int:
+    """``manip debug [--samples N] [key=value …]``: one training step under the magnifying glass."""
+    parser = argparse.ArgumentParser(prog="manip debug", description=debug_main.__doc__)
+    parser.add_argument("--samples", type=int, default=4, help="pictures in the batch")
+    parser.add_argument("--real", action="store_true", help="of the data set, not random ones")
+    parser.add_argument("overrides", nargs="*", help="key=value as for manip train")
+    options = parser.parse_intermixed_args(argv)
+    from manip_model.build import build_model
+    from manip_training.debug import profile_step
+    from manip_training.losses import compute_losses
+    from manip_training.parts import open_samples
+    from manip_training.random_batch import random_batch
+
+    config = compose(options.overrides)
+    device = choose_device(config.train.device)
+    torch.manual_seed(config.train.seed)
+    model = build_model(config.model)
+    if options.real:
+        samples = open_samples(config.data, config.data.split, options.samples, device)
+        batch = samples.batch(torch.arange(len(samples)), device)
+    else:
+        batch = random_batch(options.samples, model.hand_model, config.train.seed, device)
+    profile = profile_step(
+        model.to(device),
+        batch,
+        lambda output, batch: compute_losses(output, batch, config.loss, model.sigma_gammas()),
+    )
+    print(profile.table())
+    return 0
+
+
+def report_main(argv: list[str]) -> int:
+    """``manip report``: see :mod:`manip_training.report`."""
+    from manip_training import report
+
+    return report.main(argv) or 0
+
+
+def compare_main(argv: list[str]) -> int:
+    """``manip compare VARIANT … [--seeds N] [key=value …]``: the same training, one thing changed."""
+    from manip_training.compare import VARIANTS, compare
+    from manip_training.train import train
+
+    parser = argparse.ArgumentParser(prog="manip compare", description=compare_main.__doc__)
+    parser.add_argument("words", nargs="+", help=f"of {', '.join(VARIANTS)}; and key=value for all")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each variant")
+    parser.add_argument("--out", type=Path, default=RUNS / "compare", help="folder of the runs")
+    options = parser.parse_intermixed_args(argv)
+    variants = [word for word in options.words if "=" not in word]
+    overrides = [word for word in options.words if "=" in word]
+    command = shlex.join(("manip", "compare", *argv))
+    print(compare(variants, options.out, options.seeds, overrides, train, command))
+    return 0
+
+
+COMMANDS = {
+    "train": train_main,
+    "eval": eval_main,
+    "report": report_main,
+    "debug": debug_main,
+    "sweep": sweep_main,
+    "compare": compare_main,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point: a command and its arguments; errors of the user's making in one plain line."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] not in COMMANDS:
+        print(
+            f"name one of {', '.join(COMMANDS)}, got {' '.join(argv) or 'nothing'}", file=sys.stderr
+        )
+        return USER_ERROR
+    command, *rest = argv
+    try:
+        return COMMANDS[command](rest)
+    except (ValueError, FileNotFoundError, TrainingError) as error:
+        print(f"manip {command}: {error}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _config_beside(path: Path, overrides: list[str]) -> TrainConfig:
+    """The config of the run that a model file lies in, or the default one; then the overrides."""
+    beside = path.parents[1] / "config.yaml" if len(path.parents) > 1 else path
+    given = []
+    if beside.is_file():
+        data = TrainConfig.from_dict(yaml.safe_load(beside.read_text())).to_dict()["data"]
+        tree = data.pop("tree")
+        given = [f"data.{name}='{value}'" for name, value in data.items()]
+        given += [f"data.tree.{name}={value}" for name, value in tree.items()]
+    return compose([*given, *overrides])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

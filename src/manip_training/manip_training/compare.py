@@ -1,0 +1,101 @@
+"""``manip compare``: the same training with one thing changed, several seeds, one table.
+
+The two generations, the missing positional embedding, and every part that is claimed to help.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from manip_training.config import compose
+from manip_training.run_folder import FIGURES
+
+# What each variant changes; the words are those of ``manip train``.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "transformer": (),
+    "first_generation": ("model.generation=first_generation",),
+    "no_positions": ("model.generation=first_generation", "model.position_embedding=false"),
+    "no_sigma_reparam": ("model.sigma_reparam=false",),
+    "global_frame": ("model.hand_frames=global",),
+    "no_refinement": ("model.refine_steps=0",),
+    "one_refinement": ("model.refine_steps=1",),
+    "no_diversity": ("loss.diversity=0",),
+}
+
+# Shown for each variant, as far as they were measured.
+SHOWN = (
+    "mpjpe_root_mm",
+    "pa_mpjpe_mm",
+    "spread_ratio",
+    "object_position_mm",
+    "object_rotation_deg",
+    "contact_f1",
+)
+
+
+def compare(
+    variants: Sequence[str],
+    folder: Path,
+    seeds: int,
+    overrides: Sequence[str],
+    train: Callable,
+    command: str = "",
+) -> str:
+    """Train each variant with each seed, and write what came of it.
+
+    Args:
+        variants: Names among ``VARIANTS``.
+        folder: Gets a run folder of each, ``comparison.txt`` and ``figures.json``.
+        seeds: 0 to ``seeds`` - 1.
+        overrides: ``key=value`` words that all have in common.
+        train: Trains a config and returns its outcome: :func:`manip_training.train.train`.
+        command: What the user typed, for the record.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: No such variant, or fewer than one seed.
+    """
+    if unknown := [name for name in variants if name not in VARIANTS]:
+        raise ValueError(f"no variants {unknown}; there are {', '.join(VARIANTS)}")
+    if seeds < 1:
+        raise ValueError(f"seeds must be 1 or more, got {seeds}")
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
+    for name in variants:
+        for seed in range(seeds):
+            own = [f"run.folder={folder / f'{name}-{seed}'}", f"train.seed={seed}"]
+            outcome = train(compose([*overrides, *VARIANTS[name], *own]))
+            if outcome.status:
+                raise KeyboardInterrupt
+            found[name].append(outcome.figures)
+    text = table(found)
+    figures = {
+        f"compare_{name}_{figure}": {"value": float(np.mean(values)), "command": command}
+        for name, runs in found.items()
+        for figure in SHOWN
+        if (values := [run[figure] for run in runs if figure in run])
+    }
+    (folder / FIGURES).write_text(json.dumps(figures, indent=2))
+    (folder / "comparison.txt").write_text(text + "\n")
+    return text
+
+
+def table(found: dict[str, list[dict[str, float]]]) -> str:
+    """Mean over the seeds of each figure, with the spread between them where there are several."""
+    shown = [name for name in SHOWN if any(name in run for runs in found.values() for run in runs)]
+    lines = [f"{'variant':18s}" + "".join(f"{name:>22s}" for name in shown)]
+    for variant, runs in found.items():
+        cells = []
+        for name in shown:
+            values = [run[name] for run in runs if name in run]
+            if not values:
+                cells.append("-")
+            elif len(values) == 1:
+                cells.append(f"{values[0]:.2f}")
+            else:
+                cells.append(f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}")
+        lines.append(f"{variant:18s}" + "".join(f"{cell:>22s}" for cell in cells))
+    return "\n".join(lines)

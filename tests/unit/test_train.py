@@ -1,0 +1,490 @@
+"""The training loop on a very small network: it learns, and is never disturbed.
+
+Run as a script, this file trains that network with ``key=value`` words, so that tests can kill it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from manip_model import checkpoint
+from manip_model.build import build_model
+from manip_model.hand_model import HandModel
+from manip_training import batch_size, optim, parts
+from manip_training import train as loop
+from manip_training.config import OptimConfig, compose
+from manip_training.distributed import layers_of
+from manip_training.interrupts import INTERRUPTED, TrainingError
+from manip_training.parts import Parts, Samples
+from manip_training.random_batch import random_batch
+from manip_training.run_folder import read_metrics
+from manip_training.train import train
+
+MICRO = [
+    "preset=tiny",
+    "model.patch_size=56",
+    "model.hidden=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.taps=[1,2]",
+    "model.width=32",
+    "model.decoder_layers=1",
+    "model.decoder_heads=2",
+    "model.frame_width=16",
+    "model.refine_steps=1",
+    "train.device=cpu",
+    "train.batch=8",
+    "train.steps=6",
+    "optim.warmup=0",
+    "run.log_every=1",
+    "run.eval_every=4",
+]
+PLAIN = [f"augment.{name}=0" for name in ("roll", "zoom", "shift", "brightness", "contrast")]
+PLAIN += [f"augment.{name}=0" for name in ("colour", "noise", "blur", "occlusion")]
+LONG = ("train.steps=14", "run.save_every=4")
+# What depends on the clock.
+CLOCK = {"images_per_s"}
+
+
+class Fixed:
+    """Random but fixed samples, as a cache has them."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, count: int, seed: int):
+        self.data = random_batch(count, HandModel.open(), seed)
+
+    def __len__(self):
+        return len(self.data["image"])
+
+    def batch(self, indices):
+        return {name: value[indices] for name, value in self.data.items()}
+
+
+def micro(config, count=20) -> Parts:
+    """A very small network and a few samples."""
+    hand = HandModel.open()
+    torch.manual_seed(config.train.seed)
+    samples = [
+        Samples(Fixed(n, seed), hand, "random", "all", 1.2) for n, seed in ((count, 0), (4, 1))
+    ]
+    return Parts(build_model(config.model, hand), *samples)
+
+
+def run(folder, *words, callbacks=()):
+    config = compose([*MICRO, f"run.folder={folder}", *words])
+    return train(config, parts=micro(config), callbacks=callbacks)
+
+
+def curve(folder) -> list[dict]:
+    lines = read_metrics(Path(folder) / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in lines]
+
+
+def losses(folder) -> list[float]:
+    return [line["loss"] for line in curve(folder) if "loss" in line]
+
+
+def weights(folder) -> dict:
+    return checkpoint.read(Path(folder) / "checkpoints" / "last.pt")["training"]["weights"]
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def script(*words, processes=1):
+    """Start this file as a script, with as many threads as the tests have."""
+    source = Path(__file__).parents[2] / "src"
+    packages = [str(source / name) for name in ("manip_core", "manip_model", "manip_training")]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
+    path = os.pathsep.join((*packages, os.environ.get("PYTHONPATH", "")))
+    return subprocess.Popen(
+        [sys.executable, *(torchrun if processes > 1 else []), __file__, *words],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A run of 14 steps that nothing disturbs."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("unbroken")
+    outcome = run(folder, *LONG)
+    assert (outcome.status, outcome.step) == (0, 14)
+    return folder
+
+
+def test_a_run_learns_and_leaves_all_its_files(unbroken):
+    lines = [line for line in curve(unbroken) if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, 15))
+    first, last = (sum(line["loss"] for line in part) for part in (lines[:4], lines[-4:]))
+    assert last < 0.9 * first
+    assert any(name.startswith("grad/backbone") for name in lines[0])
+    assert any("eval/pa_mpjpe_mm" in line for line in curve(unbroken))
+    for name in ("config.yaml", "run.json", "checkpoints/last.pt", "checkpoints/best.pt"):
+        assert (unbroken / name).is_file()
+    best = checkpoint.load_model(unbroken / "checkpoints" / "best.pt")
+    assert not best.training
+    facts = json.loads((unbroken / "run.json").read_text())
+    assert (facts["seed"], facts["steps"], facts["device"]) == (0, 14, "cpu")
+    assert os.uname().nodename not in (unbroken / "run.json").read_text().split()
+    assert str(unbroken.parent) not in (unbroken / "run.json").read_text()
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(unbroken, tmp_path):
+    words = (f"run.folder={tmp_path}", *LONG)
+    victim = script(*words)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and victim.poll() is None:
+        metrics = tmp_path / "metrics.jsonl"
+        if metrics.exists() and len(read_metrics(metrics)) > 9:
+            break
+        time.sleep(0.01)
+    victim.send_signal(signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL, victim.stdout.read()
+    died_at = curve(tmp_path)[-1]["step"]
+    saved = checkpoint.read(tmp_path / "checkpoints" / "last.pt")["training"]["step"]
+    assert 4 <= saved <= died_at < 14
+    outcome = run(tmp_path, *words[1:], "run.resume=auto")
+    assert (outcome.status, outcome.step) == (0, 14)
+    assert curve(tmp_path) == curve(unbroken)
+    assert same(weights(tmp_path), weights(unbroken))
+    ema, other = (
+        checkpoint.read(folder / "checkpoints" / "last.pt")["weights"]
+        for folder in (tmp_path, unbroken)
+    )
+    assert same(ema, other)
+    assert not same(ema, weights(tmp_path))
+    assert len(json.loads((tmp_path / "run.json").read_text())["resumed"]) == 1
+
+
+class Signaller:
+    """Sends this process a signal after a step."""
+
+    def __init__(self, step, number):
+        self.step, self.number, self.seen = step, number, []
+
+    def on_step(self, metrics):
+        self.seen.append(metrics["step"])
+        if metrics["step"] == self.step:
+            os.kill(os.getpid(), self.number)
+
+    def stop_requested(self):
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_a_saved_step(number, unbroken, tmp_path, capsys):
+    before = signal.getsignal(number)
+    signaller = Signaller(7, number)
+    outcome = run(tmp_path, *LONG, callbacks=[signaller])
+    assert (outcome.status, outcome.step) == (INTERRUPTED, 8)
+    assert signaller.seen == list(range(1, 9))
+    assert "stopped after step 8 of 14" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    outcome = run(tmp_path, *LONG, f"run.resume={tmp_path}")
+    assert outcome.status == 0
+    assert curve(tmp_path) == curve(unbroken)
+
+
+def test_a_callback_can_end_the_run(tmp_path):
+    outcome = run(tmp_path, callbacks=[Enough(1)])
+    assert (outcome.status, outcome.step) == (INTERRUPTED, 2)
+
+
+def test_a_checkpoint_of_another_config_is_refused_by_name(tmp_path):
+    run(tmp_path, "train.steps=1")
+    with pytest.raises(ValueError, match=r"optim\.lr: 0\.0005 → 0\.001; train\.seed: 0 → 3"):
+        run(tmp_path, "train.steps=1", "train.seed=3", "optim.lr=1e-3", "run.resume=auto")
+    with pytest.raises(ValueError, match="holds a run already"):
+        run(tmp_path, "train.steps=1")
+    best = tmp_path / "checkpoints" / "best.pt"
+    with pytest.raises(ValueError, match="without its training"):
+        run(tmp_path, "train.steps=1", f"run.resume={best}")
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        run(tmp_path, f"run.resume={tmp_path / 'nowhere'}")
+    assert run(tmp_path, "train.steps=1", "run.resume=auto", "run.log_every=3").step == 1
+
+
+def test_a_new_run_may_start_from_weights(tmp_path):
+    run(tmp_path / "a", "train.steps=2")
+    best = tmp_path / "a" / "checkpoints" / "best.pt"
+    run(tmp_path / "b", "train.steps=1", "optim.lr=1e-12", "optim.ema=0", f"train.init={best}")
+    start, after = checkpoint.read(best)["weights"], weights(tmp_path / "b")
+    assert all(
+        torch.allclose(start[name], after[name], atol=1e-6)
+        for name in start
+        if not name.endswith((".u", ".v"))
+    )
+
+
+def _spoil(monkeypatch, spoils):
+    """Make a loss not a number at some steps."""
+    sound, calls = loop.compute_losses, iter(range(1, 1000))
+
+    def spoilt(*args):
+        found = sound(*args)
+        if spoils(next(calls)):
+            found |= {name: found[name] * float("nan") for name in ("total", "joints")}
+        return found
+
+    monkeypatch.setattr(loop, "compute_losses", spoilt)
+
+
+def test_a_loss_that_is_no_number_is_skipped_and_named(monkeypatch, tmp_path, capsys):
+    _spoil(monkeypatch, lambda call: call == 3)
+    outcome = run(tmp_path, "run.eval_every=0")
+    assert outcome.step == 6
+    lines = [line for line in curve(tmp_path) if "loss" in line]
+    assert [line.get("skipped") for line in lines] == [None, None, 1, None, None, None]
+    assert lines[2]["loss"] is None and all(line["loss"] is not None for line in lines[3:])
+    assert "step 3 skipped, number 1: not finite: joints" in capsys.readouterr().err
+    assert all(v.isfinite().all() for v in weights(tmp_path).values() if v.is_floating_point())
+
+
+def test_too_many_bad_losses_end_the_run(monkeypatch, tmp_path):
+    _spoil(monkeypatch, lambda call: call > 2)
+    with pytest.raises(TrainingError, match=r"3 steps in a row .* step 5 .*joints"):
+        run(tmp_path, "train.bad_steps=2", "run.eval_every=0")
+
+
+def test_a_full_disk_costs_a_checkpoint_not_the_training(monkeypatch, tmp_path, capsys):
+    written, write = [], checkpoint.write
+
+    def full(path, held):
+        written.append(Path(path).name)
+        if written.count("last.pt") == 2 and written[-1] == "last.pt":
+            raise OSError(28, "No space left on device")
+        write(path, held)
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    outcome = run(tmp_path, "run.save_every=2", "run.eval_every=0", "train.steps=5")
+    assert outcome.status == 0
+    assert "step 4: not saved, the last good last.pt stays" in capsys.readouterr().err
+    assert checkpoint.read(tmp_path / "checkpoints" / "last.pt")["training"]["step"] == 5
+
+
+def test_accumulation_is_the_same_batch_in_parts(tmp_path):
+    # Without the layers that update themselves at each pass.
+    words = (*PLAIN, "model.sigma_reparam=false", "run.eval_every=0")
+    for pieces in (1, 4):
+        run(tmp_path / str(pieces), *words, f"train.accumulate={pieces}")
+    whole, parted = (losses(tmp_path / str(pieces)) for pieces in (1, 4))
+    assert whole == pytest.approx(parted, rel=1e-4)
+
+
+def test_two_processes_train_as_one_does(tmp_path):
+    run(tmp_path / "one", *PLAIN, "run.eval_every=4")
+    started = script(f"run.folder={tmp_path}/two", *PLAIN, processes=2)
+    said, _ = started.communicate(timeout=110)
+    assert started.returncode == 0, said
+    one = losses(tmp_path / "one")
+    for strategy in ("ddp", "fsdp"):
+        folder = tmp_path / f"two-{strategy}"
+        assert one == pytest.approx(losses(folder), rel=1e-4), strategy
+        assert run(folder, *PLAIN, "run.resume=auto").step == 6
+        alone, spread = weights(tmp_path / "one"), weights(folder)
+        assert alone.keys() == spread.keys()
+        assert all(alone[k].shape == spread[k].shape for k in alone)
+        figures = [
+            [v for line in curve(f) for k, v in line.items() if k == "eval/pa_mpjpe_mm"]
+            for f in (tmp_path / "one", folder)
+        ]
+        assert figures[0] == pytest.approx(figures[1], rel=1e-3)
+
+
+def test_layers_of_every_stack_are_found():
+    model = micro(compose(MICRO)).model
+    found = {type(layer).__name__ for layer in layers_of(model)}
+    assert {"Dinov2Layer"} < found
+    assert sum(type(layer).__name__ == "Dinov2Layer" for layer in layers_of(model)) == 2
+
+
+def test_matrices_alone_decay_and_a_pretrained_backbone_is_slow():
+    model, config = micro(compose(MICRO)).model, OptimConfig(lr=1.0, backbone_factor=0.1)
+    groups = {g["name"]: g for g in optim.parameter_groups(model, config, pretrained=True)}
+    assert {name: g["lr"] for name, g in groups.items()} == {
+        "heads": 1.0,
+        "heads_decay": 1.0,
+        "backbone": 0.1,
+        "backbone_decay": 0.1,
+    }
+    names = {id(p): name for name, p in model.named_parameters()}
+    free = [names[id(p)] for g in groups.values() if not g["weight_decay"] for p in g["params"]]
+    for part in ("norm1.weight", "gamma", "bias", "cls_token", "position_embeddings", "queries"):
+        assert any(name.endswith(part) for name in free), part
+    assert any("side_embedding" in name for name in free)
+    held = sum(len(g["params"]) for g in groups.values())
+    assert held == sum(p.requires_grad for p in model.parameters())
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="all are frozen"):
+        optim.parameter_groups(model, config, pretrained=False)
+
+
+def test_the_rate_rises_then_falls_to_its_floor():
+    config = OptimConfig(warmup=0.1, floor=0.05)
+    rates = [optim.rate_factor(step, 100, config) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert max(rates) == 1.0 and rates.index(1.0) in (9, 10)
+    assert all(a > b for a, b in zip(rates[10:100], rates[11:101], strict=True))
+    assert rates[100] == pytest.approx(0.05)
+
+
+def test_the_average_follows_and_gives_the_weights_back():
+    model = nn.Linear(3, 2)
+    ema = optim.Ema(model, 0.5)
+    start = model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight += 1
+    ema.updates = 1000
+    ema.update()
+    with ema.applied():
+        torch.testing.assert_close(model.weight.detach(), start + 0.5)
+    torch.testing.assert_close(model.weight.detach(), start + 1)
+
+
+def test_gradients_are_shrunk_to_the_limit_and_no_further():
+    model = nn.Linear(4, 4)
+    for limit, expected in ((0.5, 0.5), (1e9, None), (0.0, None)):
+        model.zero_grad()
+        model(torch.ones(1, 4)).sum().backward()
+        parameters = list(model.parameters())
+        norm = optim.global_norm(parameters).item()
+        optim.scale_gradients(parameters, norm, limit)
+        assert optim.global_norm(parameters).item() == pytest.approx(expected or norm)
+
+
+def test_the_largest_batch_that_fits_is_a_multiple_of_eight():
+    assert batch_size.largest(10.0, 100.0, 1000.0, 1000) == 88
+    assert batch_size.largest(10.0, 100.0, 1000.0, 50) == 48
+    with pytest.raises(ValueError, match="not even 8 samples fit"):
+        batch_size.largest(10.0, 100.0, 170.0, 1000)
+
+
+def test_activations_are_measured_and_nothing_is_disturbed(monkeypatch):
+    model = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 1), nn.BatchNorm1d(1))
+    before, chance = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+
+    def loss(size):
+        return model(torch.rand(size, 64)).square().mean()
+
+    # Per sample: the input, what GELU and the second layer saw, and a few single numbers.
+    grows = batch_size.saved_bytes(model, loss, 9) - batch_size.saved_bytes(model, loss, 5)
+    assert 4 * 4 * (64 + 256 + 256) <= grows <= 4 * 4 * (64 + 256 + 256 + 8)
+    monkeypatch.setattr(batch_size, "free_memory", lambda device: 10**6)
+    torch.set_rng_state(chance)
+    model.load_state_dict(before)
+    cpu = torch.device("cpu")
+    size = batch_size.automatic(model, loss, cpu, share=0.5, most=10**6, say=lambda _: None)
+    learning = 4 * sum(p.nbytes for p in model.parameters())
+    assert size % 8 == 0 and learning + size * grows / 4 <= 5e5 < learning + (size + 9) * grows / 4
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert same(model.state_dict(), before)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_batch_may_be_automatic(tmp_path):
+    assert run(tmp_path, "train.batch=auto", "train.steps=1").step == 1
+    assert "batch: 16\n" in (tmp_path / "config.yaml").read_text()
+    assert run(tmp_path, "train.batch=auto", "train.steps=1", "run.resume=auto").step == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train.batch=64"], "batch is 64, but there are 20"),
+        (["train.accumulate=3"], "multiple of 3"),
+        (["train.precision=fp8"], "compute capability 8.9 or more, and this run is on cpu"),
+        (["run.metric=beauty"], "run.metric must be one of .*pa_mpjpe_mm.* got 'beauty'"),
+        (["optim.lr=-1"], r"optim\.lr must be more than 0, got -1"),
+        (["optim.rate=1"], "rate"),
+        (["train.batch=some"], "train.batch must be a number or auto, got 'some'"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_plainly(words, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, "train.steps=1", *words)
+
+
+class Curved(nn.Module):
+    """A small module that a compiler has something to do with."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return (nn.functional.gelu(self.linear(x)) + x.sin()).sum()
+
+
+def test_a_machine_without_a_compiler_trains_all_the_same(monkeypatch, tmp_path):
+    import torch._inductor.config as inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
+    model, said, cpu = Curved(), [], torch.device("cpu")
+    worked = parts.enable_compile(model, lambda: model(torch.ones(2, 3)), cpu, said.append)
+    assert not worked and "going on without it" in said[0]
+    model(torch.ones(2, 3)).backward()
+
+
+def test_bf16_is_close_to_single_precision(tmp_path):
+    words = ("train.steps=1", "run.eval_every=0")
+    for precision in ("fp32", "bf16"):
+        run(tmp_path / precision, *words, f"train.precision={precision}")
+    exact, rough = (curve(tmp_path / precision)[0]["loss"] for precision in ("fp32", "bf16"))
+    assert exact != rough
+    assert rough == pytest.approx(exact, rel=0.05)
+
+
+class Enough:
+    """Ends a run after some steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def on_step(self, metrics):
+        self.left -= 1
+
+    def stop_requested(self):
+        return self.left <= 0
+
+
+def main(words):
+    """Train as the words say; with several processes in each way, broken off and gone on with."""
+    if "WORLD_SIZE" not in os.environ:
+        config = compose([*MICRO, *words])
+        train(config, parts=micro(config))
+        return
+    for strategy in ("ddp", "fsdp"):
+        for steps in (3, 100):
+            ways = [f"train.distributed={strategy}", "run.resume=auto"]
+            config = compose([*MICRO, *words, *ways])
+            folder = f"{config.run.folder}-{strategy}"
+            config = replace(config, run=replace(config.run, folder=folder))
+            train(config, parts=micro(config), callbacks=[Enough(steps)])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
