@@ -20,6 +20,7 @@ from open_hand.fit import joint_regressor, shape_space  # noqa: E402
 from open_hand.people import ADULT_AGE, phenotypes, vary  # noqa: E402
 from open_hand.poses import half_and_full_fist, principal_poses  # noqa: E402
 from open_hand.source import Hands, Source  # noqa: E402
+from open_hand.unfold import unfolding  # noqa: E402
 
 NUM_VERTICES, NUM_RIM = 778, 16
 WEIGHTS_PER_VERTEX = 4
@@ -37,7 +38,9 @@ def build(people: int, seed: int) -> tuple[dict[str, np.ndarray], dict]:
     kept, faces = Collapse(poses, source.faces, source.tips).run(NUM_VERTICES, NUM_RIM)
 
     weights = _strongest(source.weights[kept])
-    hands = vary(Hands(hands.vertices[:, kept], hands.joints), weights, rng)
+    smooth = unfolding(mean.vertices[0, kept], faces)
+    hands = Hands(np.einsum("uv,nvk->nuk", smooth, hands.vertices[:, kept]), hands.joints)
+    hands = vary(hands, weights, rng)
     template, shape, report = shape_space(hands, grown)
     regressor, report["joint_residual_mm"] = joint_regressor(hands, weights, template, shape)
     pose_mean, pose_components = principal_poses(rng)

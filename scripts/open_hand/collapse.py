@@ -7,8 +7,9 @@ import numpy as np
 
 # What a longer edge costs beside the distance to the planes, per squared length: evens triangles.
 _EVENNESS = 0.02
-_WORST_SHAPE = 0.12  # of 4 sqrt(3) area / sum of squared sides, which is 1 for equal sides
+_WORST_SHAPE = 0.25  # of 4 sqrt(3) area / sum of squared sides, which is 1 for equal sides
 _WORST_TURN = 0.3  # cosine between a face's normals before and after
+_WORST_FOLD = 0.0  # cosine between the normals of faces that share an edge
 
 
 class Collapse:
@@ -95,16 +96,30 @@ class Collapse:
         apexes = {w for i in shared for w in self._faces[i]} - {u, v}
         if self._neighbours(u) & self._neighbours(v) != apexes:
             return False
-        for i in self._around[u] - shared:
-            before = self._poses[0, list(self._faces[i])]
-            after = self._poses[0, [v if w == u else w for w in self._faces[i]]]
-            old, new = _normal(before), _normal(after)
+        changed = {
+            i: tuple(v if w == u else w for w in self._faces[i]) for i in self._around[u] - shared
+        }
+        for i, face in changed.items():
+            after = self._poses[0, list(face)]
+            old, new = _normal(self._poses[0, list(self._faces[i])]), _normal(after)
             sides = after - np.roll(after, 1, axis=0)
             shape = 2 * np.sqrt(3) * np.linalg.norm(new) / (sides * sides).sum()
-            if shape < _WORST_SHAPE:
+            if shape < _WORST_SHAPE or _cosine(old, new) < _WORST_TURN:
                 return False
-            if old @ new < _WORST_TURN * np.linalg.norm(old) * np.linalg.norm(new):
-                return False
+        near = {i for w in {v} | apexes | self._neighbours(u) for i in self._around[w]} - shared
+        return self._unfolded(changed, {i: changed.get(i, self._faces[i]) for i in near})
+
+    def _unfolded(self, changed: dict[int, tuple], near: dict[int, tuple]) -> bool:
+        """No face of ``changed`` lies back on a neighbour in ``near``."""
+        for i, face in changed.items():
+            normal = _normal(self._poses[0, list(face)])
+            for j, other in near.items():
+                if (
+                    i != j
+                    and len({*face} & {*other}) == 2
+                    and _cosine(normal, _normal(self._poses[0, list(other)])) < _WORST_FOLD
+                ):
+                    return False
         return True
 
     def _merge(self, u: int, v: int) -> set[int]:
@@ -152,3 +167,7 @@ class Collapse:
 
 def _normal(corners: np.ndarray) -> np.ndarray:
     return np.cross(corners[1] - corners[0], corners[2] - corners[0])
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b) / float(np.linalg.norm(a) * np.linalg.norm(b))

@@ -1,9 +1,9 @@
 """Poses that hands take: two for the mesh to keep, and a sample for the principal components."""
 
 import numpy as np
+from demo_clip import hand_model as clip_hand
 from scipy.spatial.transform import Rotation
 
-from demo_clip import hand_model as clip_hand
 from manip_core.hand_skeleton import FINGERS
 from manip_model.hand_regions import MESH_CHAINS, MESH_PARENTS, NUM_MESH_JOINTS
 from open_hand.source import PALM_TO_MANO, Hands, Source, direction, skin, smallest_turn

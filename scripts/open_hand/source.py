@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import anny
 import numpy as np
 import torch
+from demo_clip import hand_model as clip_hand
 from scipy.spatial.transform import Rotation
 
-from demo_clip import hand_model as clip_hand
 from manip_core.hand import palm_rotation
 from manip_core.hand_skeleton import FINGERS, Keypoint
 from manip_model.hand_regions import MESH_CHAINS, MESH_FINGERS, NUM_MESH_JOINTS
@@ -20,9 +20,9 @@ PALM_TO_MANO = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 # Where the wrist joint lies, about as in MANO: the origin is then near the middle knuckle.
 WRIST = np.array([0.095, 0.006, 0.006])
 
-# anny's knuckles of these fingers lie further from the wrist than that of the middle one, in a grown
-# hand by this much [m]: then proximal phalanges measure 40, 45, 41 and 33 parts, as in Buryanov and
-# Kotiuk, "Proportions of Hand Segments", Int. J. Morphol. 2010.
+# anny's knuckles of these fingers lie too far from the wrist by this much [m], in a grown hand:
+# once moved, proximal phalanges measure 40, 45, 41 and 33 parts, as in Buryanov and Kotiuk,
+# "Proportions of Hand Segments", Int. J. Morphol. 2010.
 KNUCKLE_SHIFT = {"index": 0.0045, "ring": 0.0015, "little": 0.0036}
 # Its thumb's proximal phalanx is longer than the metacarpal, where bones measure 32 and 46 parts:
 # the thumb's knuckle is moved towards the tip, as far as the skin weights still bend well.
@@ -31,8 +31,8 @@ THUMB_SHIFT = 0.0045
 BASE_SHIFT = np.array([0.0, -0.006, 0.0])
 
 # Directions of the straight fingers in the flat hand [deg]: towards the thumb's side, and towards
-# the palm. Fingers fan out a little from the middle one; the thumb's metacarpal stands at 45 degrees
-# and its phalanges lie closer to the index finger.
+# the palm. Fingers fan out a little from the middle one; the thumb's metacarpal stands at 45
+# degrees and its phalanges lie closer to the index finger.
 FAN = {
     "index": ((4, 0),) * 3,
     "middle": ((-2, 0),) * 3,

@@ -83,7 +83,9 @@ class HandModel(nn.Module):
         self._keep("tips", arrays["tips"], torch.int64)
         self._keep("keypoint_rows", KEYPOINT_ROWS, torch.int64)
 
-    def _keep(self, name: str, array: np.ndarray | None, dtype: torch.dtype = torch.float32) -> None:
+    def _keep(
+        self, name: str, array: np.ndarray | None, dtype: torch.dtype = torch.float32
+    ) -> None:
         value = None if array is None else torch.as_tensor(np.ascontiguousarray(array)).to(dtype)
         self.register_buffer(name, value, persistent=False)
 
@@ -118,7 +120,9 @@ class HandModel(nn.Module):
         """
         return cls({**read_mano(path, side), "tips": np.array(MANO_TIPS)}, "mano")
 
-    def forward(self, rotations: Tensor, shape: Tensor, translation: Tensor, side: Tensor) -> HandMesh:
+    def forward(
+        self, rotations: Tensor, shape: Tensor, translation: Tensor, side: Tensor
+    ) -> HandMesh:
         """The mesh and joints of a batch of hands.
 
         Args:
@@ -142,7 +146,9 @@ class HandModel(nn.Module):
             dtype = self.template.dtype
             return self._pose(rotations.to(dtype), shape.to(dtype), translation.to(dtype), side)
 
-    def _pose(self, rotations: Tensor, shape: Tensor, translation: Tensor, side: Tensor) -> HandMesh:
+    def _pose(
+        self, rotations: Tensor, shape: Tensor, translation: Tensor, side: Tensor
+    ) -> HandMesh:
         flip = self._flip(side)
         local = flip[:, None, :, None] * rotations * flip[:, None, None, :]
         vertices = self.template + torch.einsum("vkc,bc->bvk", self.shape_directions, shape)
@@ -169,13 +175,13 @@ class HandModel(nn.Module):
         return torch.stack((x, torch.ones_like(x), torch.ones_like(x)), dim=-1)
 
     def wrist(self, shape: Tensor, side: Tensor) -> Tensor:
-        """Rest position ``(B, 3)`` [m] of the wrist, so that ``joints[:, 0]`` is it + translation."""
+        """Rest position ``(B, 3)`` [m] of the wrist: ``joints[:, 0]`` less the translation."""
         directions = self.joint_directions[0]
         rest = self.joint_template[0] + shape.to(directions.dtype) @ directions.T
         return rest * self._flip(side)
 
     def faces_of(self, side: str) -> Tensor:
-        """``(1538, 3)`` counter-clockwise seen from outside, of a ``"left"`` or ``"right"`` hand."""
+        """``(1538, 3)`` of a ``"left"`` or ``"right"`` hand, counter-clockwise from outside."""
         if side not in SIDES:
             raise ValueError(f"side must be one of {', '.join(SIDES)}, got {side!r}")
         return self.faces.flip(1) if side == LEFT else self.faces

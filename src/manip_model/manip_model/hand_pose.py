@@ -1,8 +1,8 @@
 """The pose of a hand in the forms that data sets use, to and from the one form used here.
 
-That form is 48 numbers: a rotation vector [rad] of the wrist against the camera and of the 15 finger
-joints against their parents, zero where the hand is flat. Data sets leave the mean articulation out,
-or give principal components, or add the translation.
+That form is 48 numbers: a rotation vector [rad] of the wrist against the camera and of the 15
+finger joints against their parents, zero where the hand is flat. Data sets leave the mean
+articulation out, or give principal components, or add the translation.
 """
 
 import numpy as np
@@ -88,13 +88,15 @@ def values_from(
 
 
 def _statistics(like, model: HandModel, side: str):
-    """Mean ``(45,)`` and components ``(45, 45)`` of a hand of this side, of the kind of ``like``."""
+    """Mean ``(45,)`` and components ``(45, 45)`` for this side, of the kind of ``like``."""
     if side not in SIDES:
         raise ValueError(f"side must be one of {', '.join(SIDES)}, got {side!r}")
     signs = _MIRROR if side == LEFT else np.ones(45)
     mean, components = model.pose_mean * signs, model.pose_components * signs
     if isinstance(like, Tensor):
-        return (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (mean, components))
+        return (
+            torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (mean, components)
+        )
     return (x.astype(like.dtype) for x in (mean, components))
 
 

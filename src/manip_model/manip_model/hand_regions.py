@@ -4,7 +4,7 @@ import numpy as np
 
 from manip_core.hand_skeleton import FINGERS, Keypoint
 
-# Order of MANO's fingers (Romero et al. 2017, "Embodied Hands"), which is not that of the keypoints.
+# Order of MANO's fingers (Romero et al. 2017, "Embodied Hands"), not that of the keypoints.
 MESH_FINGERS = ("index", "middle", "little", "ring", "thumb")
 
 MESH_JOINTS = ("wrist", *(f"{finger}{i}" for finger in MESH_FINGERS for i in (1, 2, 3)))

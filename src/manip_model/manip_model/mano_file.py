@@ -1,7 +1,7 @@
 """Reads MANO's published pickles, as a right hand whichever side they are of.
 
-They hold arrays of chumpy, a library for old Pythons. A pickle can run any code, so only the classes
-that MANO needs are let in, and chumpy's are stood in for.
+They hold arrays of chumpy, a library for old Pythons. A pickle can run any code, so only the
+classes that MANO needs are let in, and chumpy's are stood in for.
 """
 
 import pickle
@@ -140,7 +140,7 @@ def _plain(value):
 
 
 def _side(data: dict[str, np.ndarray]) -> str:
-    """Which hand it is, from the places of wrist, middle finger and thumb; both sides' palms face -y."""
+    """Which hand it is: seen from the back (+y), on which side of the fingers the thumb lies."""
     joints = data["J_regressor"] @ data["v_template"]
     fingers, thumb = joints[4] - joints[0], joints[15] - joints[0]
     return RIGHT if np.cross(fingers, thumb)[1] > 0 else LEFT

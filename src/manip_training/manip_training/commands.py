@@ -165,7 +165,7 @@ def report_main(argv: list[str]) -> int:
 
 
 def compare_main(argv: list[str]) -> int:
-    """``manip compare VARIANT … [--seeds N] [key=value …]``: the same training, one thing changed."""
+    """``manip compare VARIANT … [--seeds N] [key=value …]``: one training, one thing changed."""
     from manip_training.compare import VARIANTS, compare
     from manip_training.train import train
 
@@ -205,6 +205,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, TrainingError) as error:
         print(f"manip {command}: {error}", file=sys.stderr)
         return USER_ERROR
+    except KeyboardInterrupt:
+        # Before there was anything to save.
+        return INTERRUPTED
 
 
 def _config_beside(path: Path, overrides: list[str]) -> TrainConfig:

@@ -3,6 +3,8 @@
 Several are started by ``torchrun``. Each computes its part of every batch; gradients are averaged.
 """
 
+import atexit
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +29,11 @@ _GATHER = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _SPREAD = StateDictOptions(full_state_dict=True)
 # What had no gradient yet has no state.
 _SPREAD_STATE = StateDictOptions(full_state_dict=True, strict=False)
+
+
+# The name that torch 2.13 has for it, and that of earlier ones.
+_NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+_KEEP_BUFFERS = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class Team:
             objective,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
             find_unused_parameters=True,
-            broadcast_buffers=False,
+            **_KEEP_BUFFERS,
         )
 
     @contextmanager
@@ -154,9 +161,8 @@ def choose_device(asked: str, local: int = 0) -> torch.device:
     return torch.device("cuda", local)
 
 
-@contextmanager
-def team(device: str, strategy: str) -> Iterator[Team]:
-    """Join the processes that ``torchrun`` started, or be alone; leave them at the end.
+def join_team(device: str, strategy: str) -> Team:
+    """Join the processes that ``torchrun`` started, for as long as this one lives, or be alone.
 
     Args:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -171,13 +177,12 @@ def team(device: str, strategy: str) -> Iterator[Team]:
     if cuda:
         torch.cuda.set_device(where)
     if size == 1:
-        yield Team(where, strategy)
-        return
-    dist.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield Team(where, strategy, dist.get_rank(), size)
-    finally:
-        dist.destroy_process_group()
+        return Team(where, strategy)
+    # Joining a second time, for a second run, does not work reliably: the first is kept.
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo")
+        atexit.register(dist.destroy_process_group)
+    return Team(where, strategy, dist.get_rank(), size)
 
 
 def shard_(model: nn.Module, team: Team) -> nn.Module:

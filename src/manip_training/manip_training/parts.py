@@ -206,28 +206,29 @@ def settle(
         say(f"precision: {float8.enable_(model)} layers multiply in float8")
     if hasattr(model, "settle"):
         say(model.settle(device, torch.float32 if precision == "fp32" else torch.bfloat16))
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
     return replace(config, train=replace(config.train, precision=precision))
 
 
 def enable_compile(
-    model: nn.Module, loss: Callable[[], Tensor], device: torch.device, say: Callable[[str], None]
+    objective: nn.Module,
+    loss: Callable[[], Tensor],
+    device: torch.device,
+    say: Callable[[str], None],
 ) -> bool:
-    """Send the model's forward through ``torch.compile``; returns whether that worked.
+    """Send ``objective.call`` through ``torch.compile``; returns whether that worked.
 
     Compiling fails late, in the first pass, for example where there is no C++ compiler. So one is
-    done here, of ``loss``, and where it fails the model stays as it was, and ``say`` is told.
+    done here, of ``loss``, and where it fails all stays as it was, and ``say`` is told.
     """
-    model.compile()
+    plain = objective.call
+    objective.call = torch.compile(plain)
     try:
-        with undisturbed(model, device):
+        with undisturbed(objective, device):
             loss().backward()
         return True
     except Exception as error:
-        # Only compilation is forgiven: what fails without it as well is raised there.
-        model._compiled_call_impl = None
-        torch._dynamo.reset()
+        # Only compilation is forgiven: what fails without it as well is raised in the first step.
+        objective.call = plain
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         say(f"torch.compile does not work here, going on without it: {reason}")
         return False

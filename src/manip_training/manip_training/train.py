@@ -14,25 +14,26 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from manip_model import checkpoint
 from manip_training import distributed, optim, training_state
-from manip_training.batch import Batch
+from manip_training.attention_probe import attention_entropies
 from manip_training.batch_size import automatic, undisturbed
 from manip_training.collapse import CollapseWatch, gradient_norms
 from manip_training.config import TrainConfig
-from manip_training.data.augment import augment
 from manip_training.data.cache import mixed_seed, order
-from manip_training.distributed import Team, team
+from manip_training.distributed import Team, join_team
 from manip_training.interrupts import INTERRUPTED, TrainingError, interrupts
 from manip_training.loggers import Logger, Progress, make_loggers
-from manip_training.losses import compute_losses
-from manip_training.parts import Parts, autocast, enable_compile, evaluate_on, open_parts, settle
+from manip_training.objective import Objective
+from manip_training.parts import Parts, enable_compile, evaluate_on, open_parts, settle
 from manip_training.run_folder import RunFolder, choose, facts, read_checkpoint
 
 # How often the network is told the side of a hand: it must learn to see it, and to believe it.
 _TOLD = 0.5
+# Crops in which the spread of attention is measured.
+_PROBED = 8
 # For batch=auto: larger batches than this gain nothing.
 _LARGEST_BATCH = 1024
 
@@ -71,48 +72,21 @@ def train(
         ValueError, FileNotFoundError: The config cannot be followed; the message says why.
         TrainingError: Too many losses in a row were not finite.
     """
-    with team(config.train.device, config.train.distributed) as crew, interrupts() as signals:
-        path, found = crew.share(choose(config.run))
-        held = None
-        if found:
-            held, config = read_checkpoint(found, config)
-        with crew.first_alone():
-            parts = parts or open_parts(config, crew.device)
-        torch.manual_seed(config.train.seed)
-        trainer = Trainer(config, crew, parts, RunFolder(path), held)
-        trainer.callbacks = [signals, *(callbacks if crew.first else ())]
-        try:
+    crew = join_team(config.train.device, config.train.distributed)
+    path, found = crew.share(choose(config.run))
+    held = None
+    if found:
+        held, config = read_checkpoint(found, config)
+    with crew.first_alone():
+        parts = parts or open_parts(config, crew.device)
+    torch.manual_seed(config.train.seed)
+    trainer = Trainer(config, crew, parts, RunFolder(path), held)
+    try:
+        with interrupts() as signals:
+            trainer.callbacks = [signals, *(callbacks if crew.first else ())]
             return trainer.run()
-        finally:
-            trainer.close()
-
-
-class Objective(nn.Module):
-    """A model and its losses as one module, from samples to what is minimised.
-
-    Where processes average gradients, they look at what a module returns to see which parameters
-    will have none: that must be the loss and nothing else.
-    """
-
-    def __init__(self, model: nn.Module, config: TrainConfig):
-        super().__init__()
-        self.model, self.config = model, config
-
-    def forward(self, batch: Batch, told: Tensor, draw: int) -> dict[str, Tensor]:
-        """Losses by name; of ``"total"`` alone there are gradients.
-
-        Args:
-            batch: Samples as the data have them.
-            told: ``(B,)`` of which samples the network is told the side, where it is known.
-            draw: Numbers what is random about the augmentation.
-        """
-        config, model = self.config, self.model
-        batch = augment(batch, config.augment, model.hand_model, config.train.seed, draw)
-        side = torch.where(batch["side_valid"], batch["side"], -1)
-        with autocast(side.device, config.train.precision):
-            output = model(batch["image"], batch["camera"], side, torch.where(told, side, -1))
-        losses = compute_losses(output, batch, config.loss, model.sigma_gammas())
-        return {k: v if k == "total" else v.detach() for k, v in losses.items()}
+    finally:
+        trainer.close()
 
 
 class Trainer:
@@ -134,7 +108,7 @@ class Trainer:
         self.say = self.progress.say
         self.model = parts.model.to(crew.device).train()
         self.config = settle(config, self.model, crew.device, self.say)
-        self.wrapped = objective = Objective(self.model, self.config)
+        self.wrapped = self.objective = Objective(self.model, self.config)
         if config.train.init and held is None:
             start = checkpoint.read(config.train.init)
             checkpoint.put_weights(self.model, start["weights"], config.train.init)
@@ -142,9 +116,11 @@ class Trainer:
         self.figures: dict = {}
         self._epoch, self._order = -1, None
         self._choose_batch()
-        if self.config.train.compile:
-            enable_compile(self.model, lambda: self._losses(0, 0)["total"], crew.device, self.say)
-        self.wrapped = crew.wrap(objective)
+        if config.train.compile:
+            enable_compile(
+                self.objective, lambda: self._losses(0, 0)["total"], crew.device, self.say
+            )
+        self.wrapped = crew.wrap(self.objective)
         self.optimizer = optim.make_optimizer(
             self.model, config.optim, pretrained=bool(config.model.pretrained)
         )
@@ -164,20 +140,14 @@ class Trainer:
     def run(self) -> Outcome:
         """All steps that are left."""
         run, stopped = self.config.run, False
-        evaluated = saved = self.step
         while self.step < self.steps and not stopped:
             stopped = self._step()
-            if run.eval_every and self.step % run.eval_every == 0:
+            last = self.step == self.steps
+            if last or (run.eval_every and self.step % run.eval_every == 0):
                 self._evaluate()
-                evaluated = self.step
-            if run.save_every and self.step % run.save_every == 0:
+            if last or stopped or (run.save_every and self.step % run.save_every == 0):
                 self._save()
-                saved = self.step
         finished = self.step == self.steps
-        if finished and evaluated < self.step:
-            self._evaluate()
-        if saved < self.step:
-            self._save()
         if finished:
             self.say(f"done: {self.step} steps, in {self.folder.path}")
         else:
@@ -233,6 +203,9 @@ class Trainer:
             self._skip(mine, line)
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        if self.watch.due(self.step):
+            logged = True
+            line |= self._look()
         line["images_per_s"] = config.train.batch / (time.perf_counter() - started)
         self.progress.step(line)
         if logged:
@@ -288,6 +261,17 @@ class Trainer:
         self.config = replace(self.config, train=replace(loop, batch=batch))
         self.steps_per_epoch = count // batch
         self.steps = loop.steps or loop.epochs * self.steps_per_epoch
+
+    def _look(self) -> dict[str, float]:
+        """What the watch sees of the last batch; ``TrainingError`` where training has collapsed."""
+        output, batch = self.objective.seen
+        few = batch["image"][:_PROBED], batch["camera"][:_PROBED]
+        entropy = attention_entropies(self.model, *few)
+        self.crew.reshard(self.model)
+        seen = self.watch.look(self.step, output, batch, entropy)
+        if verdict := self.crew.share(self.watch.collapsed()):
+            raise TrainingError(f"step {self.step}: {verdict}")
+        return {f"watch/{name}": value for name, value in seen.items()}
 
     def _skip(self, losses: dict[str, Tensor], line: dict) -> None:
         """Count a step without use, and say what was wrong with it."""
