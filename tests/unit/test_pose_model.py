@@ -284,6 +284,20 @@ def test_pretrained_weights_from_a_local_folder(hand_model, image, tmp_path, cap
     assert loaded.weight.grad is None and layers[2].mlp.fc1.weight.grad is not None
 
 
+@torch.no_grad()
+def test_positions_of_larger_pictures_are_resampled_once(hand_model, image, tmp_path):
+    big = make(hand_model, image_size=448, sigma_reparam=False).backbone.dino
+    big.save_pretrained(tmp_path)
+    model = make(hand_model, pretrained=str(tmp_path), sigma_reparam=False).backbone
+    positions = model.dino.embeddings.position_embeddings
+    assert positions.shape == (1, 65, 96)
+    # A plain halving of a smooth map: each patch has the mean of the four it covers, about.
+    fine = big.embeddings.position_embeddings[0, 1:].view(8, 2, 8, 2, 96).mean((1, 3))
+    inner = (positions[0, 1:].view(8, 8, 96) - fine)[1:-1, 1:-1]
+    assert inner.abs().mean() < 0.1 * fine.abs().mean()
+    assert model(image).tokens.shape == (3, 64, 96)
+
+
 def test_missing_and_mismatched_weights_are_named(hand_model, tmp_path):
     with pytest.raises(FileNotFoundError, match="no DINOv2 weights at"):
         make(hand_model, pretrained=str(tmp_path / "nowhere"))

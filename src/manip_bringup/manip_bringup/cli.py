@@ -9,6 +9,16 @@ from manip_bringup.supervisor import Supervisor
 
 _PARAMS = "params"
 
+# What the training package adds, where it is installed.
+TRAINING = {
+    "train": "train the pose transformer: manip train [key=value ...]; --help lists the keys",
+    "eval": "measure a model or a run: manip eval MODEL [--split test]",
+    "compare": "the same training with one thing changed: manip compare VARIANT ... [--seeds N]",
+    "sweep": "many trials of config/sweep.yaml: manip sweep [--offline --count N]",
+    "debug": "one training step under the magnifying glass: manip debug preset=large",
+    "report": "docs/results.md from run folders: manip report RUN ...",
+}
+
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: ``manip COMMAND [name:=value …]``."""
@@ -41,6 +51,8 @@ def usage() -> str:
     lines += [
         "manip replay BAG [name:=value ...]: run a recorded bag through the sim graph again",
         "manip snapshot [--out DIR]: pictures of the robot and the operator page",
+        "",
+        *(f"manip {name}: {text}" for name, text in TRAINING.items()),
     ]
     return "\n".join(lines)
 
@@ -70,12 +82,26 @@ def _dispatch(command: str, rest: list[str]) -> int:
         graph = GRAPHS["sim"]
         given, params = _arguments(graph, rest[1:])
         return _run(replay(graph, given, str(bag)), given, params)
+    if command in TRAINING:
+        return _train(command, rest)
     if command not in GRAPHS:
-        choices = ", ".join((*GRAPHS, "replay", "snapshot"))
+        choices = ", ".join((*GRAPHS, "replay", "snapshot", *TRAINING))
         raise ValueError(f"no such command; there are {choices}")
     graph = GRAPHS[command]
     given, params = _arguments(graph, rest)
     return _run(graph.nodes(given), given, params)
+
+
+def _train(command: str, rest: list[str]) -> int:
+    try:
+        from manip_training import commands
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("manip_"):
+            raise
+        raise ValueError(
+            f"training needs {error.name}, which is not installed: run make setup-train"
+        ) from error
+    return commands.main([command, *rest])
 
 
 def _arguments(graph: Graph, words: list[str]) -> tuple[dict[str, str], str]:

@@ -89,7 +89,7 @@ class Backbone(nn.Module):
         self.dino.layernorm = nn.Identity()
         self.norms = nn.ModuleList(nn.LayerNorm(config.hidden) for _ in config.taps)
         self.fuse = nn.Linear(len(config.taps) * config.hidden, config.width)
-        self.fuse_summary = nn.Linear(len(config.taps) * config.hidden, config.width)
+        self.fuse_summary = nn.Linear(2 * len(config.taps) * config.hidden, config.width)
         self.asked, self.attention = config.attention, ""
 
     def choose(self, device: torch.device, dtype: torch.dtype) -> str:
@@ -117,7 +117,24 @@ class Backbone(nn.Module):
             if number in self.taps:
                 taken.append(self.norms[len(taken)](x))
         all_scales = torch.cat(taken, dim=-1)
-        return Features(self.fuse(all_scales[:, 1:]), self.fuse_summary(all_scales[:, 0]))
+        patches = all_scales[:, 1:]
+        whole = torch.cat((all_scales[:, 0], patches.mean(1)), dim=-1)
+        return Features(self.fuse(patches), self.fuse_summary(whole))
+
+
+def sine_positions(grid: int, width: int) -> Tensor:
+    """``(grid * grid, width)`` sines and cosines of row and column, a quarter of the width each.
+
+    Vaswani et al. 2017, "Attention is all you need", in two dimensions.
+    """
+    if width % 4:
+        raise ValueError(f"width must be a multiple of 4, got {width}")
+    rates = 10000.0 ** -torch.linspace(0, 1, width // 4)
+    angle = torch.arange(grid)[:, None] * rates
+    line = torch.cat((angle.sin(), angle.cos()), dim=-1)
+    rows = line[:, None].expand(grid, grid, -1)
+    columns = line[None].expand(grid, grid, -1)
+    return torch.cat((rows, columns), dim=-1).flatten(0, 1)
 
 
 def _first(out):
@@ -133,7 +150,7 @@ def load_dino(config: ModelConfig) -> Dinov2Model:
         ValueError: They are of another size than the config.
     """
     if not config.pretrained:
-        return Dinov2Model(
+        dino = Dinov2Model(
             Dinov2Config(
                 hidden_size=config.hidden,
                 num_hidden_layers=config.layers,
@@ -144,6 +161,10 @@ def load_dino(config: ModelConfig) -> Dinov2Model:
                 layerscale_value=1.0,
             )
         )
+        # The usual 0.02 of noise is lost beside patches of unit variance, and takes long to grow.
+        positions = dino.embeddings.position_embeddings
+        positions.data[0, 1:] = sine_positions(config.grid, config.hidden)
+        return dino
     where = Path(config.pretrained).expanduser()
     try:
         dino = Dinov2Model.from_pretrained(where if where.exists() else config.pretrained)
@@ -164,4 +185,13 @@ def load_dino(config: ModelConfig) -> Dinov2Model:
                 f"the weights at {config.pretrained!r} have {name} {theirs}, "
                 f"the model wants {getattr(config, name)}"
             )
+    # Published weights are for larger pictures: their positions are resampled here, once.
+    grid, embeddings = config.grid, dino.embeddings
+    if embeddings.position_embeddings.shape[1] != grid**2 + 1:
+        tokens = torch.zeros(1, grid**2 + 1, config.hidden)
+        with torch.no_grad():
+            resampled = embeddings.interpolate_pos_encoding(
+                tokens, config.image_size, config.image_size
+            )
+        embeddings.position_embeddings = nn.Parameter(resampled.clone())
     return dino

@@ -8,26 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from manip_model.attention import Decoder
-from manip_model.backbone import Features, Normalise
+from manip_model.backbone import Features, Normalise, sine_positions
 from manip_model.config import ModelConfig
 from manip_model.hand_model import HandModel
 from manip_model.pose_network import PoseNetwork
 from manip_model.sigma_reparam import reparameterise_
-
-
-def sine_positions(grid: int, width: int) -> Tensor:
-    """``(grid * grid, width)`` sines and cosines of row and column, a quarter of the width each.
-
-    Vaswani et al. 2017, in two dimensions.
-    """
-    if width % 4:
-        raise ValueError(f"width must be a multiple of 4, got {width}")
-    rates = 10000.0 ** -torch.linspace(0, 1, width // 4)
-    angle = torch.arange(grid)[:, None] * rates
-    line = torch.cat((angle.sin(), angle.cos()), dim=-1)
-    rows = line[:, None].expand(grid, grid, -1)
-    columns = line[None].expand(grid, grid, -1)
-    return torch.cat((rows, columns), dim=-1).flatten(0, 1)
 
 
 class PatchEncoder(nn.Module):

@@ -19,6 +19,9 @@ NUM_JOINTS = 16
 UNIT = 0.1
 # A hand that fills its crop spans about this much, in [m]: where depth starts.
 _SPAN = 0.25
+# Depth changes by so much of itself for one unit of output: some 0.1 m, as in the other directions.
+# (At one for one its gradient, ten times the others', is all that the shared layers hear.)
+_DEPTH_STEP = 0.15
 # Outputs that refine a guess start small.
 SMALL_GAMMA = 0.1
 
@@ -87,7 +90,8 @@ class HandHead(nn.Module):
         told = self.side_embedding(hint + 1) + self.camera_embedding(
             self._seen_by(camera).to(features.tokens.dtype)
         )
-        queries = self.queries + told[:, None]
+        # Every query begins with the gist of the picture, and asks for what it lacks.
+        queries = self.queries + (told + features.summary)[:, None]
         context = torch.cat((features.tokens, features.summary[:, None]), dim=1)
         tokens = self.decoder(queries, context)
         pose_tokens, joint_tokens, whole = tokens.split((NUM_JOINTS, NUM_KEYPOINTS, 1), dim=1)
@@ -138,7 +142,8 @@ class HandHead(nn.Module):
         """Wrist ``(B, 3)`` [m]: place across in half crops, depth as a factor on the expected."""
         half = self.size / 2
         pixel = (self.size - 1) / 2 + half * place[:, :2]
-        depth = camera.focal.mean(-1) / self.size * _SPAN * place[:, 2].clamp(-4, 4).exp()
+        expected = camera.focal.mean(-1) / self.size * _SPAN
+        depth = expected * (_DEPTH_STEP * place[:, 2]).clamp(-4, 4).exp()
         return camera.unproject(pixel[:, None], depth[:, None])[:, 0]
 
     def _soft_argmax(self, logits: Tensor) -> Tensor:

@@ -47,8 +47,7 @@ class ObjectHead(nn.Module):
         the object's is too. No gradient goes back that way.
         """
         context = torch.cat((features.tokens, features.summary[:, None], hand.tokens), dim=1)
-        queries = self.queries.expand(len(joints), -1, -1)
-        tokens = self.decoder(queries, context)
+        tokens = self.decoder(self.queries + features.summary[:, None], context)
         six = exact(self.rotation(tokens))
         with exactly(six):
             rotation = matrix_from_6d(six + six.new_tensor((1.0, 0.0, 0.0, 0.0, 1.0, 0.0)))
