@@ -1,9 +1,9 @@
-"""The pose transformer: agreement between its ways of computing, size, memory, speed.
+"""The pose transformer: does it learn, agree with itself, how large and how fast is it.
 
-``python tests/bench/run.py model``. What needs a GPU is measured where there is one.
+``python tests/bench/run.py model overfit``. What needs a GPU is measured where there is one.
 """
 
-import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +16,12 @@ from manip_model.config import preset
 from manip_model.hand_model import load_hand_model
 from manip_model.pose_network import PoseNetwork
 from manip_training.batch import Batch
+from manip_training.config import compose
 from manip_training.data.cache import DeviceCache, cache_bytes
 from manip_training.debug import profile_step
 from manip_training.losses import LossWeights, compute_losses
 from manip_training.random_batch import random_batch
+from manip_training.train import train
 
 _GB = 1e9
 # Samples in the cache whose delivery is timed: more than any processor's own memory holds.
@@ -163,6 +165,26 @@ def measure_gpu(batch_size: int = 64, steps: int = 20) -> dict[str, float]:
     }
 
 
+def measure_overfit(folder: Path) -> dict[str, float]:
+    """Learn 64 generated samples by heart, from scratch, and measure on them.
+
+    What ``manip train preset=tiny +experiment=overfit`` does, in ``folder``.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    words = ["preset=tiny", "+experiment=overfit", f"run.folder={folder}"]
+    began = time.perf_counter()
+    figures = train(compose(words)).figures
+    return {
+        "overfit_minutes": (time.perf_counter() - began) / 60,
+        "overfit_mpjpe_mm": figures["mpjpe_root_mm"],
+        "overfit_mpjpe_abs_mm": figures["mpjpe_abs_mm"],
+        "overfit_object_position_mm": figures["object_position_mm"],
+        "overfit_object_rotation_deg": figures["object_rotation_deg"],
+        "overfit_object_recall": figures["object_recall"],
+        "overfit_contact_f1": figures["contact_f1"],
+    }
+
+
 def _loss(model: PoseNetwork):
     def loss(output, batch: Batch) -> dict[str, torch.Tensor]:
         return compute_losses(output, batch, LossWeights(), model.sigma_gammas())
@@ -172,7 +194,6 @@ def _loss(model: PoseNetwork):
 
 def measure_model() -> dict[str, float]:
     """All of the above."""
-    torch.set_num_threads(os.cpu_count() or 1)
     figures = measure_agreement() | measure_large() | measure_debug() | measure_cache()
     try:
         figures |= measure_gpu()

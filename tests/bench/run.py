@@ -1,7 +1,8 @@
 """Everything the README states, measured: prints one table and writes ``bench.json``.
 
-``python tests/bench/run.py [video] [clip] [retarget] [setup]``, all by default. Figures of
-parts that are not run again keep their last value in ``bench.json``.
+``python tests/bench/run.py [video] [clip] [retarget] [setup] [model] [overfit]``, all by default.
+Figures of parts that are not run again keep their last value in ``bench.json``. Those of the pose
+transformer go to ``runs/`` as well, where ``manip report`` finds them.
 """
 
 import json
@@ -31,7 +32,22 @@ REACH = {
     "clip_wrist_rot_deg_p95": ("<=", 15.0),
     "clip_wrist_path_error_fraction": ("<=", 0.2),
     "graph_peak_mb": ("<=", 2000.0),
+    "overfit_mpjpe_mm": ("<=", 3.0),
+    "overfit_object_position_mm": ("<=", 5.0),
+    "overfit_object_rotation_deg": ("<=", 5.0),
+    "overfit_contact_f1": (">=", 0.95),
+    "debug_large_s": ("<=", 60.0),
+    "debug_large_host_mb": ("<=", 2000.0),
+    "large_ratio_to_backbone": (">=", 0.7),
+    "cache_samples_s_cuda": (">=", 10_000.0),
+    "agree_folded_mm": ("<=", 0.01),
+    "agree_eager_attention_mm": ("<=", 0.01),
+    "agree_compiled_mm": ("<=", 0.01),
+    "agree_bf16_mm": ("<=", 2.0),
 }
+
+# Parts whose figures a report collects, and where they are left for it.
+REPORTED = {"model": ROOT / "runs/bench-model", "overfit": ROOT / "runs/overfit"}
 
 
 def parts() -> dict:
@@ -57,7 +73,35 @@ def parts() -> dict:
 
         return measure_setup()
 
-    return {"video": video, "clip": clip, "retarget": retarget, "setup": setup}
+    def model():
+        from bench_model import measure_model
+
+        return measure_model()
+
+    def overfit():
+        from bench_model import measure_overfit
+
+        return measure_overfit(REPORTED["overfit"])
+
+    return {
+        **{"video": video, "clip": clip, "retarget": retarget, "setup": setup},
+        **{"model": model, "overfit": overfit},
+    }
+
+
+def leave_for_report(name: str, figures: dict[str, float]) -> None:
+    """Write the figures of a part as ``manip report`` reads them."""
+    folder = REPORTED[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {
+        key: {
+            "value": value,
+            "command": f"python tests/bench/run.py {name}",
+            "reach": " ".join(map(str, REACH[key])) if key in REACH else "",
+        }
+        for key, value in figures.items()
+    }
+    (folder / "figures.json").write_text(json.dumps(held, indent=1) + "\n")
 
 
 def verdict(name: str, value: float) -> str:
@@ -80,7 +124,10 @@ def main() -> None:
     for name in chosen:
         print(f"[bench] {name}", flush=True)
         try:
-            figures |= {key: round(float(value), 4) for key, value in available[name]().items()}
+            found = {key: round(float(value), 4) for key, value in available[name]().items()}
+            figures |= found
+            if name in REPORTED:
+                leave_for_report(name, found)
         except FileNotFoundError as error:
             # The data of a part may not be on this machine; the others do not need it.
             print(f"[bench] {name} left out: {error}", flush=True)

@@ -6,6 +6,7 @@ from harness import running
 from manip_bringup.graph import NodeSpec
 from manip_core.interfaces import CANCEL_TRAINING, START_TRAINING, TRAINING_STATE
 from manip_ros.topics import message_type
+from manip_training.data.generate import generate_tree
 
 State = message_type(TRAINING_STATE)
 # The smallest run that goes through the whole line.
@@ -17,6 +18,12 @@ SMALL = [
     "train.device=cpu",
     "run.log_every=1",
 ]
+
+
+@pytest.fixture(scope="module")
+def small_tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "tree"
+    return generate_tree(root, subjects=1, sequences=5, serials=1, frames=4)
 
 
 @pytest.fixture

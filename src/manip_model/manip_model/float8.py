@@ -27,7 +27,8 @@ def enable_(model: nn.Module, min_width: int = MIN_WIDTH) -> int:
     chosen = [
         layer
         for layer in sigma_layers(model)
-        if min(layer.weight.shape) >= min_width and not any(n % _MULTIPLE for n in layer.weight.shape)
+        if min(layer.weight.shape) >= min_width
+        and not any(n % _MULTIPLE for n in layer.weight.shape)
     ]
     for layer in chosen:
         layer.float8 = True

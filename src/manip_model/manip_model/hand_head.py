@@ -22,6 +22,8 @@ _SPAN = 0.25
 # Depth changes by so much of itself for one unit of output: some 0.1 m, as in the other directions.
 # (At one for one its gradient, ten times the others', is all that the shared layers hear.)
 _DEPTH_STEP = 0.15
+# Scores of patches are so many times as sharp as attention's: they must single out one of many.
+_SHARPNESS = 4.0
 # Outputs that refine a guess start small.
 SMALL_GAMMA = 0.1
 
@@ -101,7 +103,7 @@ class HandHead(nn.Module):
         shape, place = exact(self.shape(whole)), exact(self.place(whole))
         side_logits = exact(self.side(whole))
         scores = self.keypoint_query(joint_tokens) @ self.keypoint_key(features.tokens).mT
-        logits = exact(scores) * (joint_tokens.shape[-1] ** -0.5)
+        logits = exact(scores) * (_SHARPNESS * joint_tokens.shape[-1] ** -0.5)
         likelier = side_logits.detach().argmax(-1)
         side = likelier if side is None else torch.where(side < 0, likelier, side)
         with exactly(six):

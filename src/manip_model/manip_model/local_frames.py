@@ -22,8 +22,7 @@ _UNIT = 0.1
 # Plain lists: torch.compile does not look into numpy arrays and enumerations.
 _TIPS, _DISTAL = TIPS.tolist(), MESH_CHAINS[:, 2].tolist()
 _WRIST, _INDEX, _MIDDLE, _LITTLE = (
-    int(k)
-    for k in (Keypoint.WRIST, Keypoint.INDEX_MCP, Keypoint.MIDDLE_MCP, Keypoint.LITTLE_MCP)
+    int(k) for k in (Keypoint.WRIST, Keypoint.INDEX_MCP, Keypoint.MIDDLE_MCP, Keypoint.LITTLE_MCP)
 )
 _PALM = [_WRIST, _INDEX, _MIDDLE, int(Keypoint.RING_MCP), _LITTLE]
 
@@ -48,9 +47,7 @@ def hand_frames(mesh: HandMesh) -> tuple[Tensor, Tensor]:
     x = nn.functional.normalize(torch.cross(across, z, dim=-1), dim=-1)
     palm = torch.stack((x, torch.cross(z, x, dim=-1), z), dim=-1)
     middle = joints[:, _PALM].mean(1)
-    rotations = torch.cat(
-        (mesh.rotations, mesh.rotations[:, _DISTAL], palm[:, None]), dim=1
-    )
+    rotations = torch.cat((mesh.rotations, mesh.rotations[:, _DISTAL], palm[:, None]), dim=1)
     origins = torch.cat((mesh.origins, tips, middle[:, None]), dim=1)
     return rotations, origins
 

@@ -129,7 +129,7 @@ def sweep_main(argv: list[str]) -> int:
 def debug_main(argv: list[str]) -> int:
     """``manip debug [--samples N] [key=value …]``: one training step under the magnifying glass."""
     parser = argparse.ArgumentParser(prog="manip debug", description=debug_main.__doc__)
-    parser.add_argument("--samples", type=int, default=4, help="pictures in the batch")
+    parser.add_argument("--samples", type=int, default=2, help="pictures in the batch")
     parser.add_argument("--real", action="store_true", help="of the data set, not random ones")
     parser.add_argument("overrides", nargs="*", help="key=value as for manip train")
     options = parser.parse_intermixed_args(argv)

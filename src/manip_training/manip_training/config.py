@@ -268,12 +268,37 @@ def differences(saved: dict, now: dict) -> list[str]:
     ]
 
 
+# Settings that belong together, chosen by ``+experiment=NAME``.
+EXPERIMENTS = {
+    # Learn 64 samples by heart: whatever cannot do that has a fault.
+    "overfit": {
+        "data": {
+            **{"name": "generated", "root": "data/overfit", "stride": 5, "limit": 64},
+            **{"validation_split": "train", "validation_limit": 64},
+            "tree": {"subjects": 4, "sequences": 10, "serials": 2, "frames": 6},
+        },
+        "augment": {
+            name: 0
+            for name in (
+                *("roll", "zoom", "shift", "brightness", "contrast"),
+                *("colour", "noise", "blur", "occlusion"),
+            )
+        },
+        "optim": {"lr": 1e-3, "betas": [0.9, 0.99], "weight_decay": 0.0, "ema": 0.0},
+        "train": {"batch": 16, "steps": 2000},
+        "run": {"name": "overfit", "log_every": 20, "eval_every": 0},
+    },
+}
+
+
 def register() -> None:
-    """Tell Hydra of the config ``train``, its schema and the group ``preset``."""
+    """Tell Hydra of the config ``train``, its schema, and the groups ``preset``, ``experiment``."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=_schema(TrainConfig()))
     for name, config in PRESETS.items():
         store.store(group="preset", name=name, node=_schema(config), package="model")
+    for name, changes in EXPERIMENTS.items():
+        store.store(group="experiment", name=name, node=changes, package="_global_")
     # Files of Hydra's own are off: the run folder holds config and log.
     quiet = [{f"override hydra/{kind}_logging": "none"} for kind in ("job", "hydra")]
     several = "runs/${run.name}-${now:%Y-%m-%d-%H%M%S}"
