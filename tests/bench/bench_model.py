@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from manip_model import float8
 from manip_model.build import build_model
 from manip_model.config import preset
 from manip_model.hand_model import load_hand_model
@@ -119,7 +120,7 @@ def measure_cache(seconds: float = 3.0) -> dict[str, float]:
 
 
 def measure_gpu(batch_size: int = 64, steps: int = 20) -> dict[str, float]:
-    """A compiled bf16 training step of ``large`` beside that of its bare backbone, images/s.
+    """A compiled training step of ``large`` in bf16 and in fp8 beside that of its bare backbone.
 
     Raises:
         FileNotFoundError: There is no GPU.
@@ -127,24 +128,11 @@ def measure_gpu(batch_size: int = 64, steps: int = 20) -> dict[str, float]:
     if not torch.cuda.is_available():
         raise FileNotFoundError("no GPU on this machine")
     hand_model = load_hand_model()
-    batch = random_batch(batch_size, hand_model, device="cpu")
-    batch = {name: value.cuda() for name, value in batch.items()}
-    model = build_model(preset("large"), hand_model).cuda().train()
-    model.settle("cuda", torch.bfloat16)
-    bare = build_model(preset("large", sigma_reparam=False), hand_model).cuda().backbone.train()
-    bare.choose(torch.device("cuda"), torch.bfloat16)
-    loss = _loss(model)
-    whole = torch.compile(model)
-    backbone = torch.compile(bare)
+    batch = random_batch(batch_size, hand_model, device="cuda")
+    image, camera, side = batch["image"], batch["camera"], batch["side"]
 
-    def step_whole() -> torch.Tensor:
-        return loss(whole(batch["image"], batch["camera"], batch["side"]), batch)["total"]
-
-    def step_bare() -> torch.Tensor:
-        return backbone(batch["image"]).tokens.float().square().mean()
-
-    rates = {}
-    for name, net, step in (("backbone", bare, step_bare), ("all", model, step_whole)):
+    def rate(net: torch.nn.Module, step) -> float:
+        """Images/s of ``step``, which returns what is minimised."""
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-5, fused=True)
         for number in range(steps + 5):
             if number == 5:
@@ -156,13 +144,32 @@ def measure_gpu(batch_size: int = 64, steps: int = 20) -> dict[str, float]:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         torch.cuda.synchronize()
-        rates[name] = steps * batch_size / (time.perf_counter() - began)
-    return {
-        "large_images_s": rates["all"],
-        "large_backbone_images_s": rates["backbone"],
-        "large_ratio_to_backbone": rates["all"] / rates["backbone"],
+        return steps * batch_size / (time.perf_counter() - began)
+
+    def whole(eight_bits: bool) -> float:
+        model = build_model(preset("large"), hand_model).cuda().train()
+        model.settle("cuda", torch.bfloat16)
+        if eight_bits:
+            float8.enable_(model)
+        loss, compiled = _loss(model), torch.compile(model)
+        return rate(model, lambda: loss(compiled(image, camera, side), batch)["total"])
+
+    bare = build_model(preset("large", sigma_reparam=False), hand_model).cuda().backbone.train()
+    bare.choose(torch.device("cuda"), torch.bfloat16)
+    compiled = torch.compile(bare)
+    backbone = rate(bare, lambda: compiled(image).tokens.float().square().mean())
+    del bare, compiled
+    torch.cuda.reset_peak_memory_stats()
+    all_heads = whole(False)
+    figures = {
+        "large_images_s": all_heads,
+        "large_backbone_images_s": backbone,
+        "large_ratio_to_backbone": all_heads / backbone,
         "large_step_gpu_mb": torch.cuda.max_memory_allocated() / 1e6,
     }
+    if torch.cuda.get_device_capability() >= (8, 9):
+        figures["large_fp8_ratio_to_bf16"] = whole(True) / all_heads
+    return figures
 
 
 def measure_overfit(folder: Path) -> dict[str, float]:
