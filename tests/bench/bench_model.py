@@ -154,11 +154,14 @@ def measure_gpu(batch_size: int = 64, steps: int = 20) -> dict[str, float]:
         loss, compiled = _loss(model), torch.compile(model)
         return rate(model, lambda: loss(compiled(image, camera, side), batch)["total"])
 
-    bare = build_model(preset("large", sigma_reparam=False), hand_model).cuda().backbone.train()
-    bare.choose(torch.device("cuda"), torch.bfloat16)
-    compiled = torch.compile(bare)
-    backbone = rate(bare, lambda: compiled(image).tokens.float().square().mean())
-    del bare, compiled
+    def bare() -> float:
+        model = build_model(preset("large", sigma_reparam=False), hand_model).backbone
+        model = model.cuda().train()
+        model.choose(torch.device("cuda"), torch.bfloat16)
+        compiled = torch.compile(model)
+        return rate(model, lambda: compiled(image).tokens.float().square().mean())
+
+    backbone = bare()
     torch.cuda.reset_peak_memory_stats()
     all_heads = whole(False)
     figures = {

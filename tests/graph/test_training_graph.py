@@ -1,8 +1,8 @@
 """The training node: a run started, followed and cancelled over ROS."""
 
 import pytest
-
 from harness import running
+
 from manip_bringup.graph import NodeSpec
 from manip_core.interfaces import CANCEL_TRAINING, START_TRAINING, TRAINING_STATE
 from manip_ros.topics import message_type
@@ -38,9 +38,7 @@ def last(node):
 
 @pytest.mark.timeout(300)
 def test_a_run_reports_its_progress_and_ends(node, small_tree):
-    answer = node.call(
-        START_TRAINING, overrides=[*SMALL, f"data.root={small_tree}"], name="first"
-    )
+    answer = node.call(START_TRAINING, overrides=[*SMALL, f"data.root={small_tree}"], name="first")
     assert answer.success, answer.message
     assert answer.run.endswith("runs/first")
     again = node.call(START_TRAINING, overrides=SMALL)

@@ -53,7 +53,8 @@ def test_a_profile_counts_time_memory_and_weights(model, batch):
     profile = profile_step(model, batch, loss)
     parts = {part.name: part for part in profile.modules}
     layer = parts["backbone.dino.encoder.layer.1"]
-    assert layer.parameters == sum(p.numel() for p in model.backbone.dino.encoder.layer[1].parameters())
+    weights = model.backbone.dino.encoder.layer[1].parameters()
+    assert layer.parameters == sum(p.numel() for p in weights)
     assert layer.forward > 0 and layer.backward > 0 and layer.gradient > 0
     # 2 x 65 tokens, 4 x 96 wide between the two layers: this at least is kept, in four bytes.
     assert layer.activations > 2 * 65 * 4 * 96 * 4

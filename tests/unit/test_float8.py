@@ -44,7 +44,8 @@ def test_a_layer_learns_the_same_in_either_precision():
 
 
 def test_only_wide_layers_are_chosen():
-    net = nn.Sequential(nn.Linear(64, 128), nn.Linear(128, 128), nn.Linear(128, 127), nn.Linear(127, 4))
+    sizes = ((64, 128), (128, 128), (128, 127), (127, 4))
+    net = nn.Sequential(*(nn.Linear(a, b) for a, b in sizes))
     reparameterise_(net)
     assert float8.enable_(net, min_width=100) == 1
     assert [layer.float8 for layer in net] == [False, True, False, False]

@@ -86,7 +86,7 @@ def test_a_failure_is_told_in_the_runs_own_words(job, tmp_path):
 
 def test_one_run_at_a_time(job, tmp_path):
     job.start(tmp_path / "one", [])
-    with pytest.raises(RuntimeError, match="under way in .*one"):
+    with pytest.raises(RuntimeError, match=r"under way in .*one"):
         job.start(tmp_path / "two", [])
 
 

@@ -23,12 +23,11 @@ def enable_(model: nn.Module, min_width: int = MIN_WIDTH) -> int:
     Returns:
         How many layers do.
     """
-    from manip_model.sigma_reparam import sigma_layers
-
     chosen = [
         layer
-        for layer in sigma_layers(model)
-        if min(layer.weight.shape) >= min_width
+        for layer in model.modules()
+        if hasattr(layer, "float8")
+        and min(layer.weight.shape) >= min_width
         and not any(n % _MULTIPLE for n in layer.weight.shape)
     ]
     for layer in chosen:

@@ -17,7 +17,7 @@ from manip_training.collapse import attention_entropy
 
 @contextmanager
 def kept_weights(model: PoseNetwork) -> Iterator[dict[str, Tensor]]:
-    """While it lasts, each forward pass fills the dictionary with ``(B, H, Q, K)`` weights by layer.
+    """While it lasts, forward passes fill the dictionary with ``(B, H, Q, K)`` weights by layer.
 
     Attention runs eagerly meanwhile, for fused kernels do not hand out their weights.
     """
