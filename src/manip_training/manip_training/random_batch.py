@@ -29,9 +29,7 @@ def random_batch(
         return torch.randn(size, *shape, generator=draw)
 
     batch = empty(size)
-    batch["image"] = torch.randint(
-        0, 256, batch["image"].shape, dtype=torch.uint8, generator=draw
-    )
+    batch["image"] = torch.randint(0, 256, batch["image"].shape, dtype=torch.uint8, generator=draw)
     middle = (IMAGE_SIZE - 1) / 2
     batch["camera"] = torch.tensor([_FOCAL, _FOCAL, middle, middle]).repeat(size, 1)
     side = torch.randint(0, 2, (size,), generator=draw)
