@@ -1,7 +1,6 @@
 """The loader: published splits, labels that fit the pictures, corrupt trees that stay usable."""
 
 import shutil
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -29,7 +28,6 @@ from manip_training.data.contacts import (
 from manip_training.data.dexycb import DexYCB
 from manip_training.data.generate import generate_tree
 from manip_training.data.layout import SERIALS, SETUPS, SPLITS, SUBJECTS, split
-from manip_training.data.pca import pose_from_pca, pose_to_pca
 from manip_training.data.primitives import PRIMITIVES
 
 SUBJECT = SUBJECTS[0]
@@ -357,23 +355,6 @@ def test_a_mesh_that_contradicts_the_joints_is_not_valid(copy, hand):
     with pytest.warns(UserWarning, match="more than 0.01 m from joint_3d"):
         assert not found[0]["mano_valid"]
     assert found[1]["mano_valid"]
-
-
-@pytest.mark.parametrize("side", [0, 1])
-def test_principal_components_of_the_pose(side):
-    rng = np.random.default_rng(0)
-    model = SimpleNamespace(
-        pose_mean=rng.normal(size=45), pose_components=np.linalg.qr(rng.normal(size=(45, 45)))[0]
-    )
-    stored = rng.normal(size=48)
-    pose = pose_from_pca(stored, side, model)
-    np.testing.assert_allclose(pose_to_pca(pose, side, model), stored, atol=1e-12)
-    np.testing.assert_array_equal(pose[:3], stored[:3])
-    right = model.pose_mean + sum(
-        c * row for c, row in zip(stored[3:], model.pose_components, strict=True)
-    )
-    mirror = (1, 1, 1) if SIDES[side] == "right" else (1, -1, -1)
-    np.testing.assert_allclose(pose[3:].reshape(15, 3), right.reshape(15, 3) * mirror, atol=1e-12)
 
 
 def test_a_pose_without_translation_hangs_on_the_wrist(copy, hand, data):

@@ -4,16 +4,8 @@ import cv2
 import numpy as np
 
 from manip_core.hand import Hand
-from manip_core.hand_skeleton import BONES, FINGER_CHAINS, FINGERS, TIPS, Keypoint
+from manip_core.hand_skeleton import BONES, FINGER_CHAINS, FINGER_COLOURS, FINGERS, TIPS, Keypoint
 
-# Red, green, blue; apart from each other for colour-blind eyes too (after Okabe and Ito, 2008).
-FINGER_COLOURS = {
-    "thumb": (240, 170, 60),
-    "index": (70, 190, 240),
-    "middle": (60, 200, 150),
-    "ring": (245, 220, 90),
-    "little": (225, 140, 190),
-}
 TOUCH_COLOUR = (255, 255, 255)
 # From this contact likelihood on, a finger is shown as touching the thumb.
 TOUCH = 0.5

@@ -39,6 +39,16 @@ NUM_KEYPOINTS = len(Keypoint)
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 
+# Red, green, blue, 0 to 255, in which fingers are drawn: apart from each other for colour-blind
+# eyes too (after Okabe and Ito, 2008).
+FINGER_COLOURS = {
+    "thumb": (240, 170, 60),
+    "index": (70, 190, 240),
+    "middle": (60, 200, 150),
+    "ring": (245, 220, 90),
+    "little": (225, 140, 190),
+}
+
 # (5, 4): the keypoints of each finger, base to tip.
 FINGER_CHAINS = np.arange(1, NUM_KEYPOINTS).reshape(5, 4)
 

@@ -5,7 +5,6 @@ Also without the ``manip`` command, as torchrun needs it:
 """
 
 import argparse
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from manip_model.checkpoint import load_model
 from manip_training.config import TrainConfig, compose, register
 from manip_training.distributed import choose_device
 from manip_training.interrupts import INTERRUPTED, TrainingError
-from manip_training.run_folder import RUNS
+from manip_training.run_folder import RUNS, as_typed, facts
 
 USER_ERROR = 2
 
@@ -81,7 +80,7 @@ def eval_main(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)
     from manip_training.parts import evaluate_on, open_samples
 
-    path = options.model / "checkpoints" / "best.pt" if options.model.is_dir() else options.model
+    path = _model_of(options.model)
     config = _config_beside(path, options.overrides)
     device = choose_device(config.train.device)
     model = load_model(path, device)
@@ -94,9 +93,13 @@ def eval_main(argv: list[str]) -> int:
         batch=options.batch,
         side_given=options.side_given,
         pictures=4,
-        command=shlex.join(("manip", "eval", *argv)),
+        command=as_typed("manip", "eval", *argv),
     )
-    evaluation.write(options.out or path.parents[1] / "eval" / split)
+    about = facts(config.train.seed, device, processes=1)
+    evaluation.write(
+        options.out or path.parents[1] / "eval" / split,
+        {name: about[name] for name in ("git", "device")},
+    )
     return 0
 
 
@@ -176,7 +179,7 @@ def compare_main(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)
     variants = [word for word in options.words if "=" not in word]
     overrides = [word for word in options.words if "=" in word]
-    command = shlex.join(("manip", "compare", *argv))
+    command = as_typed("manip", "compare", *argv)
     print(compare(variants, options.out, options.seeds, overrides, train, command))
     return 0
 
@@ -208,6 +211,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         # Before there was anything to save.
         return INTERRUPTED
+
+
+def _model_of(path: Path) -> Path:
+    """The model file that is meant: of a run folder the best one, or the last where none is."""
+    if not path.is_dir():
+        return path
+    best, last = (path / "checkpoints" / name for name in ("best.pt", "last.pt"))
+    if best.exists() or not last.exists():
+        return best
+    print(f"{best.name} is not there yet: measuring {last.name}", file=sys.stderr)
+    return last
 
 
 def _config_beside(path: Path, overrides: list[str]) -> TrainConfig:

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from manip_core.preprocessing import BOX_SCALE
 from manip_model.config import PRESETS, ModelConfig
 from manip_training.collapse import WatchConfig
 from manip_training.data.augment import AugmentConfig
@@ -80,7 +81,7 @@ class DataConfig:
     stride: int = 1
     limit: int = 0
     validation_limit: int = 2000
-    box_scale: float = 1.2
+    box_scale: float = BOX_SCALE
     cache: str = "device"
     workers: int = 4
     tree: TreeConfig = field(default_factory=TreeConfig)
@@ -268,8 +269,17 @@ def differences(saved: dict, now: dict) -> list[str]:
     ]
 
 
+_UNCHANGED = dict.fromkeys(
+    (
+        *("roll", "zoom", "shift", "mirror", "brightness", "contrast"),
+        *("colour", "noise", "blur", "occlusion"),
+    ),
+    0,
+)
 # Settings that belong together, chosen by ``+experiment=NAME``.
 EXPERIMENTS = {
+    # Pictures as they are.
+    "unchanged": {"augment": _UNCHANGED},
     # Learn 64 samples by heart: whatever cannot do that has a fault.
     "overfit": {
         "data": {
@@ -277,13 +287,7 @@ EXPERIMENTS = {
             **{"validation_split": "train", "validation_limit": 64},
             "tree": {"subjects": 4, "sequences": 10, "serials": 2, "frames": 6},
         },
-        "augment": {
-            name: 0
-            for name in (
-                *("roll", "zoom", "shift", "brightness", "contrast"),
-                *("colour", "noise", "blur", "occlusion"),
-            )
-        },
+        "augment": _UNCHANGED,
         "optim": {"lr": 1.5e-3, "betas": [0.9, 0.99], "weight_decay": 0.0, "ema": 0.99},
         "train": {"batch": 16, "steps": 2000},
         "run": {"name": "overfit", "log_every": 20, "eval_every": 0},

@@ -13,16 +13,11 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from manip_core.hand_skeleton import BONES, FINGER_CHAINS, FINGERS, TIPS, Keypoint
+from manip_core.hand_skeleton import BONES, FINGER_CHAINS, FINGER_COLOURS, FINGERS, TIPS, Keypoint
 from manip_core.metrics import area_under_curve
 
-# Apart from each other for colour-blind eyes too (after Okabe and Ito, 2008).
-FINGER_COLOURS = {
-    "thumb": "#f0aa3c",
-    "index": "#46bef0",
-    "middle": "#3cc896",
-    "ring": "#f5dc5a",
-    "little": "#e18cbe",
+_FINGER_COLOURS = {
+    finger: "#{:02x}{:02x}{:02x}".format(*colour) for finger, colour in FINGER_COLOURS.items()
 }
 _WRIST_COLOUR = "#b4b4b4"
 _AXIS_COLOURS = ("#ff4b4b", "#50dc50", "#5a8cff")
@@ -71,7 +66,7 @@ def keypoint_colours() -> list[str]:
     colours = [_WRIST_COLOUR] * len(Keypoint)
     for finger, chain in zip(FINGERS, FINGER_CHAINS, strict=True):
         for keypoint in chain:
-            colours[keypoint] = FINGER_COLOURS[finger]
+            colours[keypoint] = _FINGER_COLOURS[finger]
     return colours
 
 
@@ -280,7 +275,7 @@ def _draw_axes(axes, ends: np.ndarray, width: float, style) -> None:
 
 
 def _sheet_legend() -> list:
-    lines = [Line2D([], [], color=c, lw=3, label=finger) for finger, c in FINGER_COLOURS.items()]
+    lines = [Line2D([], [], color=c, lw=3, label=finger) for finger, c in _FINGER_COLOURS.items()]
     outline = [Stroke(linewidth=2.6, foreground=_DARK), Normal()]
     true = Line2D([], [], color="white", lw=1.2, label="true hand", path_effects=outline)
     axes = [

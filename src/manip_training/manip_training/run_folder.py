@@ -132,7 +132,7 @@ def facts(seed: int, device: torch.device, processes: int) -> dict:
     cuda = device.type == "cuda"
     return {
         "started": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}",
-        "command": " ".join((Path(sys.argv[0]).name, *map(_quoted, sys.argv[1:]))),
+        "command": f"{Path(sys.argv[0]).name} {as_typed(*sys.argv[1:])}",
         "git": git_revision(),
         "seed": seed,
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
@@ -162,9 +162,14 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def as_typed(*words: str) -> str:
+    """A command as a shell takes it; no path of this machine, only its last part."""
+    return " ".join(map(_quoted, words))
+
+
 def _quoted(word: str) -> str:
     """An argument as a shell takes it, absolute paths cut to their last part."""
-    name, equals, value = word.rpartition("=")
+    name, equals, value = str(word).rpartition("=")
     return shlex.quote(f"{name}{equals}{Path(value).name}" if Path(value).is_absolute() else word)
 
 

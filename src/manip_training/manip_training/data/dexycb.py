@@ -12,6 +12,7 @@ from manip_core.hand_skeleton import NUM_KEYPOINTS, TIPS
 from manip_core.preprocessing import BOX_SCALE, CropBox, crop
 from manip_model.config import NUM_OBJECT_QUERIES, YCB_CLASSES
 from manip_model.hand_model import HandModel, load_hand_model
+from manip_model.hand_pose import pose_from
 from manip_model.hand_regions import vertex_regions
 from manip_model.rotations import matrix_from_rotvec
 from manip_training.batch import empty
@@ -26,7 +27,6 @@ from manip_training.data.layout import (
     Skipped,
     find_root,
 )
-from manip_training.data.pca import pose_from_pca
 from manip_training.data.videos import BOTH, Video, find_frames, find_videos, read_labels
 
 # Labels whose mesh has a joint farther than this from joint_3d are of another hand model. The tips
@@ -144,11 +144,14 @@ class DexYCB(torch.utils.data.Dataset):
         """MANO labels; the vertices ``(778, 3)`` they make, ``None`` where they are not valid."""
         if sequence.hand != self.hand_model.kind or not pose.any():
             return None
-        sample["mano_pose"][:] = pose_from_pca(pose[:48], sequence.side, self.hand_model)
+        side = SIDES[sequence.side]
+        flat, translation = pose_from(pose, self.hand_model, pca=True, flat=False, side=side)
+        sample["mano_pose"][:] = flat
         sample["mano_shape"][:] = sequence.betas
         # Without a translation the mesh is hung on the labelled wrist.
-        wrist = self._wrist(sequence)
-        sample["mano_translation"][:] = pose[48:] if len(pose) == 51 else joints[0] - wrist
+        if translation is None:
+            translation = joints[0] - self._wrist(sequence)
+        sample["mano_translation"][:] = translation
         vertices, found = _pose_hand(self.hand_model, sample)
         off = np.linalg.norm(found - joints, axis=1)[_NOT_TIPS].max()
         if off > MANO_TOLERANCE:

@@ -18,9 +18,9 @@ from scipy.spatial.transform import Rotation
 from manip_core.hand import SIDES
 from manip_model.config import YCB_CLASSES
 from manip_model.hand_model import HandModel
+from manip_model.hand_pose import values_from
 from manip_training.data.layout import HEIGHT, SEQUENCES_PER_SUBJECT, SERIALS, SUBJECTS, WIDTH
 from manip_training.data.painter import paint, table_and_wall
-from manip_training.data.pca import pose_to_pca
 from manip_training.data.primitives import PRIMITIVES
 from manip_training.data.scene import Camera, Person, Scene, draw_scene, rest_wrist
 from manip_training.data.shapes import hand_shapes, object_shape
@@ -165,7 +165,7 @@ def _hand_labels(
     pose = scene.pose[frame].copy()
     turn = camera.rotation.T @ Rotation.from_rotvec(pose[0]).as_matrix()
     pose[0] = Rotation.from_matrix(turn).as_rotvec()
-    stored = pose_to_pca(pose.ravel(), SIDES.index(scene.side), model)
+    stored = values_from(pose.ravel(), model, pca=True, flat=False, side=scene.side)
     rest = rest_wrist(model, person.shape, scene.side)
     joints = camera.sees(scene.keypoints[frame])
     return {
