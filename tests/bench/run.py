@@ -91,6 +91,11 @@ def parts() -> dict:
 
 def leave_for_report(name: str, figures: dict[str, float]) -> None:
     """Write the figures of a part as ``manip report`` reads them."""
+    import torch
+    from manip_training.run_folder import git_revision
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    made = {"git": git_revision(), "device": device}
     folder = REPORTED[name]
     folder.mkdir(parents=True, exist_ok=True)
     held = {
@@ -98,6 +103,7 @@ def leave_for_report(name: str, figures: dict[str, float]) -> None:
             "value": value,
             "command": f"python tests/bench/run.py {name}",
             "reach": " ".join(map(str, REACH[key])) if key in REACH else "",
+            **made,
         }
         for key, value in figures.items()
     }
