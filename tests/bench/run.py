@@ -92,6 +92,7 @@ def parts() -> dict:
 def leave_for_report(name: str, figures: dict[str, float]) -> None:
     """Write the figures of a part as ``manip report`` reads them."""
     import torch
+
     from manip_training.run_folder import git_revision
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

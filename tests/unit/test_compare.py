@@ -31,8 +31,9 @@ def test_every_variant_is_a_config_of_its_own():
 
 
 def test_each_variant_runs_with_each_seed_and_one_thing_changed(trained, tmp_path):
+    made = {"command": "manip compare", "device": "cpu"}
     names = ["transformer", "first_generation", "no_positions"]
-    text = compare(names, tmp_path, 2, ["preset=tiny", "optim.lr=2e-3"], trained, "manip compare")
+    text = compare(names, tmp_path, 2, ["preset=tiny", "optim.lr=2e-3"], trained, made)
     assert [(c.model.generation, c.train.seed) for c in trained.configs] == [
         ("transformer", 0),
         ("transformer", 1),
@@ -47,7 +48,7 @@ def test_each_variant_runs_with_each_seed_and_one_thing_changed(trained, tmp_pat
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["compare_transformer_pa_mpjpe_mm"] == {
         "value": 20.5,
-        "command": "manip compare",
+        **made,
     }
 
 

@@ -179,8 +179,11 @@ def compare_main(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)
     variants = [word for word in options.words if "=" not in word]
     overrides = [word for word in options.words if "=" in word]
-    command = as_typed("manip", "compare", *argv)
-    print(compare(variants, options.out, options.seeds, overrides, train, command))
+    device = choose_device(compose(overrides).train.device)
+    about = facts(seed=0, device=device, processes=1)
+    made = {"command": as_typed("manip", "compare", *argv)}
+    made |= {name: about[name] for name in ("git", "device")}
+    print(compare(variants, options.out, options.seeds, overrides, train, made))
     return 0
 
 

@@ -41,7 +41,7 @@ def compare(
     seeds: int,
     overrides: Sequence[str],
     train: Callable,
-    command: str = "",
+    facts: dict | None = None,
 ) -> str:
     """Train each variant with each seed, and write what came of it.
 
@@ -51,7 +51,7 @@ def compare(
         seeds: 0 to ``seeds`` - 1.
         overrides: ``key=value`` words that all have in common.
         train: Trains a config and returns its outcome: :func:`manip_training.train.train`.
-        command: What the user typed, for the record.
+        facts: Kept beside each figure, for the report: ``command``, ``git``, ``device``.
 
     Returns:
         The table.
@@ -73,7 +73,7 @@ def compare(
             found[name].append(outcome.figures)
     text = table(found)
     figures = {
-        f"compare_{name}_{figure}": {"value": float(np.mean(values)), "command": command}
+        f"compare_{name}_{figure}": {"value": float(np.mean(values)), **(facts or {})}
         for name, runs in found.items()
         for figure in SHOWN
         if (values := [run[figure] for run in runs if figure in run])
