@@ -410,6 +410,9 @@ def test_one_answer_for_all_lacks_all_diversity():
     )
     wide = torch.lerp(batch["joints"], mean, -0.5)
     assert L.diversity_loss(replace(truth, joints=wide, mano_joints=wide), batch) == 0
+    # A mesh that spreads too far does not make up for joints that do not.
+    mixed = replace(truth, joints=mean, mano_joints=wide)
+    assert L.diversity_loss(mixed, batch).item() == pytest.approx(0.5, abs=1e-3)
     # Moving the same hand about is no diversity.
     moved = mean + torch.randn(6, 1, 3, generator=torch.manual_seed(0))
     assert L.diversity_loss(replace(truth, joints=moved, mano_joints=moved), batch) > 0.99

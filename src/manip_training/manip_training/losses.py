@@ -269,8 +269,9 @@ def diversity_loss(output: ModelOutput, batch: Batch) -> Tensor:
     """
     valid = batch["joints_valid"].all(-1)
     true = _spread(batch["joints"], valid)
-    said = (_spread(output.joints, valid) + _spread(output.mano_joints, valid)) / 2
-    short = (1 - said / true).clamp(min=0)
+    said = torch.stack([_spread(joints, valid) for joints in (output.joints, output.mano_joints)])
+    # Each by itself: the spread of the one does not make up for the other's.
+    short = (1 - said / true).clamp(min=0).mean()
     return torch.where(true > 1e-3, short, 0.0)
 
 

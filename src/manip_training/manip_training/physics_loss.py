@@ -22,26 +22,20 @@ _TOUCHING = 50
 
 # Ranges of flexion, spreading and twist [degrees], of each finger's joints from its base on.
 # Fingers flex 90, 100 and 90, over-extend 45, 0 and 0, and spread 20 (American Academy of
-# Orthopaedic Surgeons 1965, "Joint motion: method of measuring and recording"), with 10 more of
-# flexion at the middle joint and 20 of over-extension at the last, which many hands do reach. The
-# twist is what the rest pose and the axes leave undefined; most of it the little finger's, whose
-# base opposes the thumb. The thumb's are wider than the clinical ones: its axes are not clinical.
+# Orthopaedic Surgeons 1965, "Joint motion: method of measuring and recording"). Here the first two
+# joints flex 5 more and the first spreads 5 more; the middle and last joint over-extend 10 and 20,
+# as many hands do, and give 10 sideways, for fitted hinges are not quite straight.
+# No clinic measures twist, and the thumb's axes here are not clinical: wide round figures, ours.
 _FINGER = (
-    ((-45, 95), (-25, 25), (-20, 20)),
-    ((-10, 105), (-10, 10), (-20, 20)),
-    ((-20, 90), (-10, 10), (-20, 20)),
-)
-_LITTLE = (
-    ((-45, 95), (-25, 25), (-35, 35)),
-    ((-10, 105), (-10, 10), (-35, 35)),
-    ((-20, 90), (-10, 10), (-35, 35)),
+    ((-45, 95), (-25, 25), (-30, 30)),
+    ((-10, 105), (-10, 10), (-30, 30)),
+    ((-20, 90), (-10, 10), (-30, 30)),
 )
 _THUMB = (
-    ((-20, 70), (-45, 30), (-45, 20)),
-    ((-30, 60), (-25, 25), (-30, 30)),
-    ((-20, 80), (-25, 25), (-25, 25)),
+    ((-45, 75), (-45, 45), (-45, 45)),
+    ((-30, 60), (-30, 30), (-30, 30)),
+    ((-30, 90), (-30, 30), (-30, 30)),
 )
-_RANGES = {"thumb": _THUMB, "little": _LITTLE}
 # People differ, and so does what a finger's axis is taken to be [degrees].
 _SLACK = 15
 
@@ -133,7 +127,9 @@ def _limits(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Least and largest ``(15, 3)`` [rad] flexion, spreading and twist, slack included."""
     limits = torch.zeros(15, 3, 2, dtype=torch.float64)
     for finger, chain in zip(FINGERS, MESH_CHAINS, strict=True):
-        limits[chain - 1] = torch.tensor(_RANGES.get(finger, _FINGER), dtype=torch.float64)
+        limits[chain - 1] = torch.tensor(
+            _THUMB if finger == "thumb" else _FINGER, dtype=torch.float64
+        )
     slack = torch.tensor((-_SLACK, _SLACK), dtype=torch.float64)
     low, high = torch.deg2rad(limits + slack).to(device, dtype).unbind(-1)
     return low, high
