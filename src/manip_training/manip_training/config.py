@@ -289,7 +289,7 @@ EXPERIMENTS = {
         },
         "augment": _UNCHANGED,
         "optim": {"lr": 1.5e-3, "betas": [0.9, 0.99], "weight_decay": 0.0, "ema": 0.99},
-        "train": {"batch": 16, "steps": 2000},
+        "train": {"batch": 16, "steps": 3000},
         "run": {"name": "overfit", "log_every": 20, "eval_every": 0},
     },
 }
