@@ -4,9 +4,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from manip_training.compare import VARIANTS, compare, table
-from manip_training.config import compose
+from manip_training.config import compose, differences
+from manip_training.train import train
+from micro_training import MICRO, micro
 
 
 @pytest.fixture
@@ -50,6 +53,24 @@ def test_each_variant_runs_with_each_seed_and_one_thing_changed(trained, tmp_pat
         "value": 20.5,
         **made,
     }
+
+
+def test_real_trainings_differ_by_their_variant_alone(tmp_path):
+    def really(config):
+        return train(config, parts=micro(config))
+
+    words = [*MICRO, "train.steps=1"]
+    rows = compare(["transformer", "no_refinement"], tmp_path, 1, words, really).splitlines()
+    assert rows[0].split()[:2] == ["variant", "mpjpe_root_mm"] and len(rows) == 3
+    first, second = (
+        yaml.safe_load((tmp_path / name / "config.yaml").read_text())
+        for name in ("transformer-0", "no_refinement-0")
+    )
+    assert differences(first, second) == ["model.refine_steps: 1 → 0"]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    for row in rows[1:]:
+        name, shown = row.split()[:2]
+        assert f"{figures[f'compare_{name}_mpjpe_root_mm']['value']:.2f}" == shown
 
 
 def test_a_run_that_was_interrupted_ends_the_comparison(trained, tmp_path):

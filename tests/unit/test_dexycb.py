@@ -15,6 +15,7 @@ from manip_model.hand_model import HandModel
 from manip_model.rotations import matrix_from_rotvec
 from manip_training.batch import check
 from manip_training.data import generate, load_dataset
+from manip_training.data.cache import DeviceCache
 from manip_training.data.contacts import (
     FIRM,
     LIGHT,
@@ -27,7 +28,7 @@ from manip_training.data.contacts import (
 )
 from manip_training.data.dexycb import DexYCB
 from manip_training.data.generate import generate_tree
-from manip_training.data.layout import SERIALS, SETUPS, SPLITS, SUBJECTS, split
+from manip_training.data.layout import SERIALS, SETUPS, SPLITS, SUBJECTS, BadData, split
 from manip_training.data.primitives import PRIMITIVES
 
 SUBJECT = SUBJECTS[0]
@@ -312,6 +313,23 @@ def test_corrupt_things_are_skipped_and_named(copy, hand, data):
         assert why in report
     assert len(found.skipped) == 9
     assert f"{SUBJECT}/{sequences[3].name}/{SERIALS[0]} frame 2" in dict(found.skipped.entries)
+
+
+def test_what_is_corrupt_within_a_frame_is_named_when_it_is_read(copy, hand):
+    labels = first_labels(copy)
+    picture = labels.with_name(labels.name.replace("labels", "color")).with_suffix(".jpg")
+    sound = DexYCB(copy, "s1", hand_model=hand)
+    with np.load(labels) as stored:
+        pose = stored["pose_m"]
+    rewrite(labels, pose_m=pose[:, :50])
+    with pytest.raises(BadData, match=r"pose_m must be \(1, 51\) or \(1, 48\), got \(1, 50\)"):
+        sound[0]
+    rewrite(labels, pose_m=pose)
+    cv2.imwrite(str(picture), np.zeros((240, 320, 3), np.uint8))
+    said = f"{picture} is no picture of 640 x 480 px"
+    with pytest.raises(BadData, match=said):
+        sound[0]
+    assert DeviceCache(sound, "cpu").dropped == [f"sample 0: {said}"]
 
 
 def test_a_missing_calibration_costs_its_camera(copy, hand):

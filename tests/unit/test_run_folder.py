@@ -10,10 +10,11 @@ import torch
 import yaml
 
 from manip_model.config import PRESETS
-from manip_training import commands, loggers, train
+from manip_training import commands, loggers, parts, train
 from manip_training.config import TrainConfig, compose, differences
 from manip_training.run_folder import RunFolder, choose, facts, read_metrics
 from manip_training.train import Outcome
+from micro_training import MICRO, micro
 
 
 def test_a_config_survives_yaml_and_hydra(tmp_path):
@@ -139,6 +140,53 @@ def test_errors_are_one_plain_line(trained, capsys):
     assert "got dance" in capsys.readouterr().err
     assert commands.main(["eval", "nowhere.pt"]) == commands.USER_ERROR
     assert "nowhere.pt" in capsys.readouterr().err
+
+
+@pytest.fixture
+def ended(monkeypatch, tmp_path):
+    """The folder of a run that was trained for one step; whoever opens samples gets its own."""
+    config = compose([*MICRO, "train.steps=1", f"run.folder={tmp_path / 'ended'}"])
+    own = micro(config)
+    assert train.train(config, parts=own).status == 0
+    monkeypatch.setattr(parts, "open_samples", lambda *asked: own.validation)
+    return tmp_path / "ended"
+
+
+def test_an_evaluation_keeps_its_facts_and_no_path_of_this_machine(ended, tmp_path, capsys):
+    words = [str(ended), f"data.root={tmp_path}/dex", "--batch", "4"]
+    assert commands.main(["eval", *words]) == 0
+    assert "not there yet" not in capsys.readouterr().err
+    written = ended / "eval" / "val"
+    held = json.loads((written / "metrics.json").read_text())
+    assert held["command"] == "manip eval ended data.root=dex --batch 4"
+    assert held["device"] and held["mpjpe_root_mm"] > 0
+    assert held["git"] is None or len(held["git"]["revision"]) == 40
+    for name in ("metrics.json", "table.txt"):
+        assert str(tmp_path) not in (written / name).read_text()
+
+
+def test_a_run_without_a_best_model_is_evaluated_by_its_last_one(ended, tmp_path, capsys):
+    (ended / "checkpoints" / "best.pt").unlink()
+    words = ["eval", str(ended), "--out", str(tmp_path / "out")]
+    assert commands.main(words) == 0
+    assert "best.pt is not there yet: measuring last.pt" in capsys.readouterr().err
+    assert (tmp_path / "out" / "metrics.json").is_file()
+    (ended / "checkpoints" / "last.pt").unlink()
+    assert commands.main(words) == commands.USER_ERROR
+    assert "no model file at" in capsys.readouterr().err
+
+
+def test_a_comparison_keeps_its_facts_and_no_path_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        train, "train", lambda config: Outcome(Path(config.run.folder), 0, 1, {"contact_f1": 0.5})
+    )
+    words = ["no_refinement", f"data.root={tmp_path}/dex", "--out", str(tmp_path)]
+    assert commands.main(["compare", *words]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    held = figures["compare_no_refinement_contact_f1"]
+    assert held["value"] == 0.5 and held["device"]
+    assert held["command"] == f"manip compare no_refinement data.root=dex --out {tmp_path.name}"
+    assert held["git"] is None or len(held["git"]["revision"]) == 40
 
 
 def test_tensorboard_reads_what_was_logged(tmp_path):

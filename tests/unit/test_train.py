@@ -6,10 +6,14 @@ Run as a script, this file trains that network with ``key=value`` words, so that
 import itertools
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,38 +22,14 @@ import torch
 from torch import nn
 
 from manip_model import checkpoint
-from manip_model.build import build_model
-from manip_model.hand_model import HandModel
 from manip_training import batch_size, objective, optim, parts
 from manip_training.config import OptimConfig, compose
-from manip_training.distributed import layers_of
+from manip_training.distributed import Team, layers_of
 from manip_training.interrupts import INTERRUPTED, TrainingError
-from manip_training.parts import Parts, Samples
-from manip_training.random_batch import random_batch
 from manip_training.run_folder import read_metrics
 from manip_training.train import train
+from micro_training import MICRO, micro
 
-MICRO = [
-    "preset=tiny",
-    "model.patch_size=56",
-    "model.hidden=32",
-    "model.layers=2",
-    "model.heads=2",
-    "model.taps=[1,2]",
-    "model.width=32",
-    "model.decoder_layers=1",
-    "model.decoder_heads=2",
-    "model.frame_width=16",
-    "model.refine_steps=1",
-    "train.device=cpu",
-    "train.batch=8",
-    "train.steps=6",
-    "optim.warmup=0",
-    "optim.lr=3e-3",
-    "run.log_every=1",
-    "run.eval_every=4",
-    "watch.every=5",
-]
 PLAIN = [f"augment.{name}=0" for name in ("roll", "zoom", "shift", "brightness", "contrast")]
 PLAIN += [f"augment.{name}=0" for name in ("colour", "noise", "blur", "occlusion")]
 LONG = ("train.steps=14", "run.save_every=4")
@@ -57,31 +37,6 @@ LONG = ("train.steps=14", "run.save_every=4")
 PLAIN += [f"loss.{name}=0" for name in ("hand_coarse", "contact", "diversity", "reprojection")]
 # What depends on the clock.
 CLOCK = {"images_per_s"}
-
-
-class Fixed:
-    """Random but fixed samples, as a cache has them."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, count: int, seed: int):
-        self.data = random_batch(count, HandModel.open(), seed)
-
-    def __len__(self):
-        return len(self.data["image"])
-
-    def batch(self, indices):
-        return {name: value[indices] for name, value in self.data.items()}
-
-
-def micro(config, count=20) -> Parts:
-    """A very small network and a few samples."""
-    hand = HandModel.open()
-    torch.manual_seed(config.train.seed)
-    samples = [
-        Samples(Fixed(n, seed), hand, "random", "all", 1.2) for n, seed in ((count, 0), (4, 1))
-    ]
-    return Parts(build_model(config.model, hand), *samples)
 
 
 def run(folder, *words, callbacks=()):
@@ -108,13 +63,13 @@ def same(a: dict, b: dict) -> bool:
 
 def script(*words, processes=1):
     """Start this file as a script, with as many threads as the tests have."""
-    source = Path(__file__).parents[2] / "src"
-    packages = [str(source / name) for name in ("manip_core", "manip_model", "manip_training")]
+    root = Path(__file__).parents[2]
+    sources = [root / "src" / name for name in ("manip_core", "manip_model", "manip_training")]
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
-    path = os.pathsep.join((*packages, os.environ.get("PYTHONPATH", "")))
+    path = map(str, (*sources, root / "tests", os.environ.get("PYTHONPATH", "")))
     return subprocess.Popen(
         [sys.executable, *(torchrun if processes > 1 else []), __file__, *words],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -282,20 +237,73 @@ def test_predictions_that_collapse_end_the_run(tmp_path):
         run(tmp_path, *words, "optim.lr=1e-9")
 
 
-def test_a_full_disk_costs_a_checkpoint_not_the_training(monkeypatch, tmp_path, capsys):
-    written, write = [], checkpoint.write
+class SmallDisk:
+    """A disk that can be full: a small one of memory, or any with a limit on the size of files."""
 
-    def full(path, held):
-        written.append(Path(path).name)
-        if written.count("last.pt") == 2 and written[-1] == "last.pt":
-            raise OSError(28, "No space left on device")
-        write(path, held)
+    def __init__(self, folder, mounted):
+        self.folder, self.mounted = folder, mounted
+        self.limit = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    monkeypatch.setattr(checkpoint, "write", full)
-    outcome = run(tmp_path, "run.save_every=2", "run.eval_every=0", "train.steps=5")
+    def fill(self):
+        """From now on no checkpoint fits."""
+        if not self.mounted:
+            # What the system says then is as at the end of a quota; Python ignores the signal.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, self.limit[1]))
+            return
+        with (self.folder / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+
+    def free(self):
+        """There is room again."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.limit)
+        (self.folder / "ballast").unlink(missing_ok=True)
+
+
+@pytest.fixture(params=["disk", "file limit"])
+def small_disk(request, tmp_path):
+    mounted = request.param == "disk"
+    if mounted:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "manip-test", str(tmp_path)]
+        # In a container even root may have no right to do it.
+        if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("no disk can be mounted here")
+    disk = SmallDisk(tmp_path, mounted)
+    yield disk
+    disk.free()
+    if mounted:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+class Hindrance:
+    """Fills the disk after step 3, looks at what is left after step 5, and makes room again."""
+
+    def __init__(self, disk, last):
+        self.disk, self.last, self.survivor = disk, last, None
+
+    def on_step(self, metrics):
+        if metrics["step"] == 3:
+            self.disk.fill()
+        if metrics["step"] == 5:
+            self.survivor = checkpoint.read(self.last)["training"]["step"]
+            self.disk.free()
+
+    def stop_requested(self):
+        return False
+
+
+def test_a_full_disk_costs_a_checkpoint_not_the_training(small_disk, capsys):
+    folder = small_disk.folder / "run"
+    last = folder / "checkpoints" / "last.pt"
+    hindrance = Hindrance(small_disk, last)
+    words = ("run.save_every=2", "run.eval_every=0", "train.steps=5")
+    outcome = run(folder, *words, callbacks=[hindrance])
     assert outcome.status == 0
     assert "step 4: not saved, the last good last.pt stays" in capsys.readouterr().err
-    assert checkpoint.read(tmp_path / "checkpoints" / "last.pt")["training"]["step"] == 5
+    assert hindrance.survivor == 2
+    assert checkpoint.read(last)["training"]["step"] == 5
+    # The last step validates too; of the attempt that failed nothing is left.
+    assert {one.name for one in last.parent.iterdir()} == {"last.pt", "best.pt"}
 
 
 def test_accumulation_is_the_same_batch_in_parts(tmp_path):
@@ -325,6 +333,26 @@ def test_two_processes_train_as_one_does(tmp_path):
             for f in (tmp_path / "one", folder)
         ]
         assert figures[0] == pytest.approx(figures[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_first_process_makes_files_before_the_others_look(fails, monkeypatch):
+    both, order = threading.Barrier(2, timeout=20), []
+    monkeypatch.setattr(torch.distributed, "barrier", both.wait)
+
+    def work(rank):
+        with suppress(OSError), Team(torch.device("cpu"), rank=rank, size=2).first_alone():
+            time.sleep(0.05 * (rank == 0))
+            order.append(rank)
+            if fails:
+                raise OSError
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in (1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1]
 
 
 def test_layers_of_every_stack_are_found():

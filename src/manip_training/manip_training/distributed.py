@@ -79,12 +79,18 @@ class Team:
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """Within, the first process goes ahead and the others wait, so that it can make files."""
+        """Within, the first process goes ahead and the others wait, so that it can make files.
+
+        What it raises does not leave the others waiting. Keep it short: they wait no longer than
+        the process group's timeout, with NCCL ten minutes.
+        """
         if self.size > 1 and not self.first:
             dist.barrier()
-        yield
-        if self.size > 1 and self.first:
-            dist.barrier()
+        try:
+            yield
+        finally:
+            if self.size > 1 and self.first:
+                dist.barrier()
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over the processes."""

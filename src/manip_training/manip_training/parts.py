@@ -12,7 +12,7 @@ from manip_model.hand_model import HandModel
 from manip_training.batch import Batch
 from manip_training.batch_size import undisturbed
 from manip_training.config import DataConfig, TrainConfig
-from manip_training.data import load_dataset
+from manip_training.data import load_dataset, make_tree
 from manip_training.data.cache import DeviceCache
 from manip_training.eval_report import Evaluation, Protocol
 from manip_training.evaluate import Sequences, evaluate
@@ -84,6 +84,12 @@ def open_parts(config: TrainConfig, device: torch.device) -> Parts:
     validation = open_samples(data, data.validation_split, data.validation_limit, where)
     torch.manual_seed(config.train.seed)
     return Parts(build_model(config.model, training.hand_model), training, validation)
+
+
+def make_data(data: DataConfig) -> None:
+    """Make the generated tree, where the config names it and it is not there yet."""
+    if data.name == "generated":
+        make_tree(data.root or GENERATED, asdict(data.tree))
 
 
 def open_samples(data: DataConfig, split: str, limit: int, device: torch.device) -> Samples:
@@ -204,6 +210,8 @@ def settle(
         from manip_model import float8
 
         say(f"precision: {float8.enable_(model)} layers multiply in float8")
+    # torch.set_float32_matmul_precision is left alone: TF32 would round to 10 bits what the hand
+    # model and the rotations multiply in float32, outside autocast. Who wants speed takes bf16.
     if hasattr(model, "settle"):
         say(model.settle(device, torch.float32 if precision == "fp32" else torch.bfloat16))
     return replace(config, train=replace(config.train, precision=precision))

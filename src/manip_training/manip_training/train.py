@@ -27,7 +27,7 @@ from manip_training.distributed import Team, join_team
 from manip_training.interrupts import INTERRUPTED, TrainingError, interrupts
 from manip_training.loggers import Logger, Progress, make_loggers
 from manip_training.objective import Objective
-from manip_training.parts import Parts, enable_compile, evaluate_on, open_parts, settle
+from manip_training.parts import Parts, enable_compile, evaluate_on, make_data, open_parts, settle
 from manip_training.run_folder import RunFolder, choose, facts, read_checkpoint
 
 # How often the network is told the side of a hand: it must learn to see it, and to believe it.
@@ -77,8 +77,10 @@ def train(
     held = None
     if found:
         held, config = read_checkpoint(found, config)
-    with crew.first_alone():
-        parts = parts or open_parts(config, crew.device)
+    if parts is None:
+        with crew.first_alone():
+            make_data(config.data)
+        parts = open_parts(config, crew.device)
     torch.manual_seed(config.train.seed)
     trainer = Trainer(config, crew, parts, RunFolder(path), held)
     try:

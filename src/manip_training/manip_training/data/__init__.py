@@ -27,10 +27,20 @@ def load_dataset(name: str, tree: dict | None = None, **options) -> DexYCB:
     if name == "generated":
         if not options.get("root"):
             raise ValueError("the generated data set needs root, the folder that holds or gets it")
-        root = Path(options["root"])
-        if not root.exists() or not any(root.iterdir()):
-            # Of several processes that train together, the quickest one's tree stays.
-            with contextlib.suppress(FileExistsError):
-                generate_tree(root, **(tree or {}))
+        make_tree(options["root"], tree)
         options.setdefault("hand_model", HandModel.open())
     return DexYCB(**options)
+
+
+def make_tree(root: str | Path, tree: dict | None = None) -> None:
+    """Fill ``root`` with a generated tree where it is absent or empty.
+
+    Args:
+        root: Folder.
+        tree: Arguments of :func:`generate_tree`.
+    """
+    root = Path(root)
+    if not root.exists() or not any(root.iterdir()):
+        # Of several runs that start at once, the quickest one's tree stays.
+        with contextlib.suppress(FileExistsError):
+            generate_tree(root, **(tree or {}))
