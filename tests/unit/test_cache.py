@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from manip_training.batch import FIELDS, bytes_per_sample, check
+from manip_training.batch import FIELDS, check, empty
 from manip_training.data import cache as cache_module
 from manip_training.data.cache import DeviceCache, cache_bytes, mixed_seed, order
 from manip_training.data.layout import BadData
@@ -79,8 +79,9 @@ def test_bfloat16_pictures_are_exact():
 def test_size_is_what_is_allocated():
     cache = DeviceCache(Samples(3), "cpu")
     assert sum(v.numel() * v.element_size() for v in cache.data.values()) == cache_bytes(3)
-    assert cache_bytes(3) == 3 * bytes_per_sample()
-    assert cache_bytes(1, torch.bfloat16) == bytes_per_sample() + 3 * 224 * 224
+    held = sum(value.nbytes for value in empty(3).values())
+    assert cache_bytes(3) == held
+    assert cache_bytes(1, torch.bfloat16) == held / 3 + 3 * 224 * 224
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_read(monkeypatch):

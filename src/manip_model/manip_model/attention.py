@@ -1,15 +1,11 @@
 """Attention: which implementation runs, and the transformer decoder that all heads share."""
 
-import logging
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from manip_model.config import ATTENTION_KINDS
-
-_log = logging.getLogger(__name__)
 
 
 def _unavailable(kind: str, device: torch.device, dtype: torch.dtype) -> str:

@@ -87,8 +87,3 @@ def check(batch: Batch) -> None:
             raise ValueError(f"{name} must be {(size, *field.shape)}, got {tuple(value.shape)}")
         if value.dtype != field.dtype:
             raise ValueError(f"{name} must be {field.dtype}, got {value.dtype}")
-
-
-def bytes_per_sample() -> int:
-    """Memory that one sample takes."""
-    return sum(torch.Size(field.shape).numel() * field.dtype.itemsize for field in FIELDS.values())

@@ -63,12 +63,15 @@ class StepProfile:
 
     def table(self) -> str:
         """The profile in plain aligned text."""
-        rows = [f"{'part':44s} {'weights':>9s} {'fwd ms':>8s} {'bwd ms':>8s} {'act MB':>8s} dead"]
+        rows = [
+            f"{'part':44s} {'weights':>9s} {'fwd ms':>8s} "
+            f"{'bwd ms':>8s} {'act MB':>8s} {'gradient':>9s} dead"
+        ]
         for m in self.modules:
             dead = f"{m.dead}/{m.units}" if m.units else ""
             rows.append(
                 f"{m.name:44s} {m.parameters / 1e6:8.2f}M {1e3 * m.forward:8.1f} "
-                f"{1e3 * m.backward:8.1f} {m.activations / 1e6:8.1f} {dead}"
+                f"{1e3 * m.backward:8.1f} {m.activations / 1e6:8.1f} {m.gradient:9.2e} {dead}"
             )
         total = sum(m.activations for m in self.modules)
         rows += [

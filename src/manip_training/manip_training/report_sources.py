@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 
 from manip_training.eval_report import GROUPS, unit_of
+from manip_training.run_folder import FIGURES
 
 RUN_FILES = ("config.yaml", "run.json", "metrics.jsonl")
-FIGURES = "figures.json"
 # An evaluation lies in eval/NAME or in eval-NAME.
 EVALUATIONS = ("eval/*/metrics.json", "eval-*/metrics.json")
 # What is plotted over the steps where it was logged.
