@@ -13,6 +13,10 @@ from manip_core import interfaces
 from manip_core.interfaces import CAMERA_INFO, OBSERVATION, TARGET
 
 
+# Discovery of one topic after the other takes so long on loaded cores.
+START_SLACK_S = 1.0
+
+
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory):
     """A few seconds of the whole line, its recorder killed in mid-run; and what was heard."""
@@ -22,7 +26,7 @@ def bag(tmp_path_factory):
     with running(sim(record=str(folder))) as supervisor:
         listener = Probe(CAMERA_INFO, OBSERVATION, TARGET)
         try:
-            listener.wait(lambda: listener.count(TARGET) > 90, timeout=90, what="targets")
+            listener.wait(lambda: listener.count(TARGET) > 120, timeout=90, what="targets")
             killed = time.time()
             os.kill(supervisor.pids()["recorder_node"], signal.SIGKILL)
             time.sleep(0.2)
@@ -39,7 +43,7 @@ def test_a_killed_recorder_leaves_a_bag_that_is_whole_up_to_the_last_second(bag)
     folder, heard, killed = bag
     with AnyReader([folder]) as reader:
         counts = {c.topic: c.msgcount for c in reader.connections}
-        ended = reader.end_time * 1e-9
+        began, ended = reader.start_time * 1e-9, reader.end_time * 1e-9
         types = {c.topic: c.msgtype for c in reader.connections}
         messages = [
             reader.deserialize(raw, connection.msgtype)
@@ -47,9 +51,11 @@ def test_a_killed_recorder_leaves_a_bag_that_is_whole_up_to_the_last_second(bag)
             if connection.topic == TARGET.name
         ]
     assert killed - ended < 1.0
+    # Recorder and listener join when each is ready: what both heard begins with the later one.
+    # A message may reach the one just before, the other just after that.
     for name, times in heard.items():
-        until_then = [t for t in times if t < killed - 1.0]
-        assert counts[name] >= len(until_then) > 10, name
+        both = [t for t in times if began + START_SLACK_S < t < killed - 1.0]
+        assert counts[name] >= len(both) > 10, name
     assert types[OBSERVATION.name] == "manip_msgs/msg/HandObservation"
     assert len(messages[0].names) == 22
     recorded = set(counts) - {"/camera/image_raw/compressed"}
