@@ -4,7 +4,7 @@
 # make bench  measure everything the README states (takes a while)
 # Arguments of the graph are given in capitals: make sim SOURCE=0 HAND=left VIEWER=false RECORD=bags/one
 SHELL := /bin/bash
-ARGS := SOURCE RATE LOOP CALIBRATION FOV_DEG ESTIMATOR HAND MIRROR HAND_LENGTH VIEWER HOST PORT RVIZ MESHES RECORD ARM_SCALE HAND_DRIVER ENGAGE PARAMS
+ARGS := SOURCE RATE LOOP CALIBRATION FOV_DEG ESTIMATOR MODEL RUNTIME HAND MIRROR HAND_LENGTH VIEWER HOST PORT RVIZ MESHES RECORD ARM_SCALE HAND_DRIVER ENGAGE PARAMS
 lower = $(shell echo '$(1)' | tr A-Z a-z)
 # HOST is set by some shells to the machine's name: only what is given to make counts.
 given = $(foreach arg,$(ARGS),$(if $(filter command line,$(origin $(arg))),$(call lower,$(arg)):='$($(arg))'))
@@ -18,8 +18,10 @@ sim: setup
 perception: setup
 	@.venv/bin/manip perception $(given)
 
+# What the chosen estimator needs beside the rest.
+extra = $(if $(filter amt,$(ESTIMATOR)),$(if $(filter torch,$(RUNTIME)),train,amt))
 setup:
-	@scripts/setup.sh
+	@scripts/setup.sh $(extra)
 
 # make train WITH="preset=tiny data=generated": arguments as for `manip train`.
 train: setup-train

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes everything `make sim` needs, from nothing, and does nothing when it is all there.
 #   scripts/setup.sh        what the simulation needs
-#   scripts/setup.sh train  PyTorch and what training needs as well
+#   scripts/setup.sh amt    what computes the pose transformer as well (estimator:=amt), no PyTorch
+#   scripts/setup.sh train  these, PyTorch, and what training and exporting need
 #   scripts/setup.sh dev    these and the test tools
 # MANIP_TORCH names the PyTorch to install (torch==2.13.0 where there is none yet). Install the build
 # for your GPU into .venv yourself, before, and it is kept.
@@ -59,9 +60,10 @@ else
 fi
 case "${1:-}" in
   "") extras=() ;;
-  train) extras=(train) ;;
-  dev) extras=(train dev) ;;
-  *) die "usage: scripts/setup.sh [train|dev], got $1" ;;
+  amt) extras=(amt) ;;
+  train) extras=(amt train) ;;
+  dev) extras=(amt train dev) ;;
+  *) die "usage: scripts/setup.sh [amt|train|dev], got $1" ;;
 esac
 for extra in "${extras[@]}"; do lists+=("requirements/$extra.lock"); done
 if [ ! -x $venv/bin/python ]; then
@@ -76,7 +78,7 @@ if ! grep -qxF "$want" $stamp 2>/dev/null; then
   args=()
   for list in "${lists[@]}"; do args+=(-r "$list"); done
   install="$venv/bin/python -m pip install -q --disable-pip-version-check"
-  if [ ${#extras[@]} -gt 0 ] && ! $venv/bin/python -c 'import torch' 2>/dev/null; then
+  if [[ " ${extras[*]} " == *" train "* ]] && ! $venv/bin/python -c 'import torch' 2>/dev/null; then
     say "installing ${MANIP_TORCH:=torch==2.13.0}"
     $install "$MANIP_TORCH"
   fi

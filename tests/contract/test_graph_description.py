@@ -1,7 +1,9 @@
 """The one description of the node graph against what it describes."""
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -101,6 +103,50 @@ def test_mirror_tracks_the_other_hand():
     nodes = {n.name: n for n in graph.nodes(graph.resolve({"mirror": "true", "hand": "right"}))}
     assert nodes["hand_pose_node"].parameters["hand"] == "left"
     assert nodes["mujoco_robot_node"].parameters["hand"] == "right"
+
+
+def test_the_estimator_is_told_only_what_is_chosen():
+    graph = GRAPHS["sim"]
+
+    def parameters(**given):
+        nodes = graph.nodes(graph.resolve(given))
+        (node,) = (n for n in nodes if n.executable == "hand_pose_node")
+        return node.parameters
+
+    # Nothing set: the estimator's own defaults hold, whichever it is.
+    assert not any(parameters()[name] for name in ("hand_length", "model", "runtime"))
+    chosen = parameters(estimator="amt", runtime="openvino", model="runs/one")
+    assert (chosen["estimator"], chosen["runtime"]) == ("amt", "openvino")
+    assert chosen["model"] == "runs/one"
+    for wrong in ({"estimator": "guess"}, {"runtime": "tflite"}):
+        with pytest.raises(ValueError, match="must be one of"):
+            graph.resolve(wrong)
+
+
+@pytest.mark.parametrize(
+    "given, extra",
+    [
+        ((), ""),
+        (("ESTIMATOR=mediapipe",), ""),
+        (("ESTIMATOR=amt",), "amt"),
+        (("ESTIMATOR=amt", "RUNTIME=torch"), "train"),
+    ],
+)
+def test_make_sets_up_what_the_estimator_needs(given, extra):
+    command = ["make", "--dry-run", "--silent", "sim", *given]
+    # Not what a make that runs these tests was given.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    setup, start = ended.stdout.splitlines()
+    assert setup.split() == ["scripts/setup.sh", *extra.split()]
+    for word in given:
+        name, value = word.split("=")
+        assert f"{name.lower()}:='{value}'" in start
+
+
+def test_set_up_knows_its_extras():
+    said = subprocess.run(["scripts/setup.sh", "no_such"], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 1 and "[amt|train|dev], got no_such" in said.stderr
 
 
 def test_a_real_robot_waits_for_its_operator():

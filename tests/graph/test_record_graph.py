@@ -12,7 +12,6 @@ from manip_bringup.graph import GRAPHS, replay
 from manip_core import interfaces
 from manip_core.interfaces import CAMERA_INFO, OBSERVATION, TARGET
 
-
 # Discovery of one topic after the other takes so long on loaded cores.
 START_SLACK_S = 1.0
 

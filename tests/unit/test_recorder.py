@@ -252,7 +252,8 @@ def test_full_disk_is_reported_and_recording_goes_on_when_there_is_room(
     assert recorder.dropped[name] == 1
     with Reader(tmp_path / "bag") as reader:
         before = sum(1 for _ in reader.messages(reader.connections))
-    assert before == recorder.written[name] > 0
+    # The disk may fill up behind a chunk, before the summary tells of it.
+    assert 0 < before <= recorder.written[name]
 
     room["left"] = 10**8
     assert wait_for(lambda: not recorder.problem)

@@ -53,6 +53,13 @@ def test_topics_agree_with_the_interfaces(manager):
     assert shown == {ROBOT_DESCRIPTION.name, HAND_MARKERS.name, IMAGE.name}
 
 
+def test_every_kind_of_marker_is_shown(manager):
+    source = resources.find("src/manip_bringup/manip_bringup/rviz_node.py").read_text()
+    (display,) = (d for d in manager["Displays"] if d["Class"].endswith("/MarkerArray"))
+    for space, shown in display["Namespaces"].items():
+        assert shown and f'"{space}"' in source
+
+
 def test_frames_exist(manager):
     frames = {"world"} | {t.child for t in RobotFrames().fixed()}
     frames |= {t.child for t in RobotFrames().moving(JOINT_NAMES, home())}

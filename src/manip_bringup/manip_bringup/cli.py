@@ -4,7 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
-from manip_bringup.graph import GRAPHS, USER_ERROR, Graph, NodeSpec, replay
+from manip_bringup.graph import GRAPHS, USER_ERROR, Graph, NodeSpec, check_installed, replay
 from manip_bringup.supervisor import Supervisor
 
 _PARAMS = "params"
@@ -109,7 +109,9 @@ def _arguments(graph: Graph, words: list[str]) -> tuple[dict[str, str], str]:
     params = given.pop(_PARAMS, "")
     if params and not Path(params).exists():
         raise FileNotFoundError(f"no parameter file at {params}")
-    return graph.resolve(given), params
+    resolved = graph.resolve(given)
+    check_installed(resolved)
+    return resolved, params
 
 
 def _run(nodes: list[NodeSpec], given: dict[str, str], params: str) -> int:

@@ -5,6 +5,7 @@ files and the ``manip`` command start, so that they cannot drift apart.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from manip_core import resources
 from manip_core.hand import SIDES
@@ -63,6 +64,8 @@ class Graph:
 
 
 _SWITCH = ("true", "false")
+# What computes the pose transformer, by the module that must be installed, and the set-up for it.
+_RUNTIMES = {"openvino": "amt", "onnxruntime": "amt", "torch": "train"}
 
 _PERCEPTION = (
     Argument("source", "auto", "webcam index, video file, image folder, demo, or auto"),
@@ -70,7 +73,14 @@ _PERCEPTION = (
     Argument("loop", "true", "start a file again at its end", _SWITCH),
     Argument("calibration", "", "camera calibration YAML"),
     Argument("fov_deg", "60", "horizontal field of view without a calibration [degrees]"),
-    Argument("estimator", "mediapipe", "hand pose estimator", ("mediapipe",)),
+    Argument("estimator", "mediapipe", "hand pose estimator", ("mediapipe", "amt")),
+    Argument("model", "", "(amt) folder of the exported model; empty: the one that ships"),
+    Argument(
+        "runtime",
+        "auto",
+        "(amt) what computes the network; auto: the fastest here",
+        ("auto", *_RUNTIMES),
+    ),
     Argument("hand", "right", "which hand drives, and which Allegro is driven", SIDES),
     Argument("mirror", "false", "let the other hand drive, mirrored", _SWITCH),
     Argument("hand_length", "0", "your wrist to middle fingertip [m]; 0 for a grown-up's mean"),
@@ -107,6 +117,8 @@ def _perception(a: dict[str, str]) -> list[NodeSpec]:
         "estimator": a["estimator"],
         "hand": seen,
         "hand_length": float(a["hand_length"]),
+        "model": a["model"],
+        "runtime": "" if a["runtime"] == "auto" else a["runtime"],
     }
     return [
         NodeSpec("manip_perception", "camera_node", camera),
@@ -192,6 +204,23 @@ GRAPHS = {
 }
 
 
+def check_installed(arguments: dict[str, str]) -> None:
+    """See that what the chosen estimator computes with is there.
+
+    Raises:
+        ValueError: It is not; the message says what to run.
+    """
+    if arguments["estimator"] != "amt":
+        return
+    asked = arguments["runtime"]
+    wanted = [name for name in _RUNTIMES if asked in (name, "auto")]
+    if not any(find_spec(name) for name in wanted):
+        raise ValueError(
+            f"estimator amt needs {' or '.join(wanted)}, which is not installed: "
+            f"run scripts/setup.sh {_RUNTIMES[wanted[0]]}"
+        )
+
+
 def replay(graph: Graph, arguments: dict[str, str], bag: str) -> list[NodeSpec]:
     """The nodes of ``graph`` with a recorded bag in the camera's place."""
     nodes = graph.nodes(arguments)
@@ -215,6 +244,7 @@ def environment() -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": "268435456",
         "MALLOC_TOP_PAD_": "33554432",
         # One thread a node: numpy's own would only get in each other's way on small arrays.
+        # OpenVINO and ONNX Runtime do not read it (measured); PyTorch is told by the estimator.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",

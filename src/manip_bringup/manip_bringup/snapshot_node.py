@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import rclpy
+from manip_msgs.msg import SceneObjects
 from rclpy.node import Node
 
 from manip_core.interfaces import JOINT_STATES, SCENE_OBJECTS
@@ -19,8 +20,14 @@ def robot_state(timeout: float) -> tuple[list[str], list[float], dict[str, np.nd
     rclpy.init()
     node = Node("snapshot_node")
     got = {}
+
+    def keep_objects(msg: SceneObjects) -> None:
+        # What the camera sees is no part of the robot's scene.
+        if msg.source == SceneObjects.KNOWN:
+            got["objects"] = msg
+
     subscription(node, JOINT_STATES, lambda msg: got.__setitem__("joints", msg))
-    subscription(node, SCENE_OBJECTS, lambda msg: got.__setitem__("objects", msg))
+    subscription(node, SCENE_OBJECTS, keep_objects)
     end = time.monotonic() + timeout
     try:
         while len(got) < 2 and time.monotonic() < end:

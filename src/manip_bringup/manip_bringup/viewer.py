@@ -12,6 +12,7 @@ from manip_bringup.body_meshes import body_meshes
 from manip_bringup.hand_drawing import FINGER_COLOURS, KEYPOINT_COLOURS, downscaled, draw_hand
 from manip_bringup.hand_placement import HandPlacement
 from manip_bringup.robot_frames import pose_in_parent
+from manip_bringup.viewer_seen import SeenScene
 from manip_bringup.viewer_status import Monitor, details_html, headline_html, note_html
 from manip_core.hand import RIGHT, Hand
 from manip_core.hand_skeleton import BONES, FINGERS, TIPS
@@ -87,6 +88,7 @@ class Viewer:
 
     Attributes:
         monitor: What the page shows as text.
+        seen: What the page shows in the camera's own frame.
     """
 
     def __init__(self, config: ViewerConfig, actions: dict[str, Callable[[], None]]):
@@ -164,6 +166,7 @@ class Viewer:
                 self._robot_changed = False
                 self._move_bodies()
             self._show_hand(now)
+            self.seen.refresh(now)
         self._put("headline", self._headline, headline_html(self.monitor, now))
         self._put("note", self._note_text, note_html(*self._note))
         self._put("details", self._details, details_html(self.monitor, now))
@@ -198,6 +201,7 @@ class Viewer:
         )
         self._add_bodies()
         self._add_hand_nodes()
+        self.seen = SeenScene(scene, self.config.hand)
         eye, target = (self._place(point) for point in _VIEWS["Front"])
         camera = self.server.initial_camera
         camera.position, camera.look_at, camera.fov = eye, target, np.radians(42)
@@ -293,6 +297,10 @@ class Viewer:
         )
         compare.on_update(lambda _: setattr(self, "_compare", compare.value))
         self._compare = True
+        seen = gui.add_checkbox(
+            "What is seen", True, hint="Hand, objects and contacts as they are before the camera"
+        )
+        seen.on_update(lambda _: setattr(self.seen, "visible", seen.value))
 
     def _press(self, name: str) -> None:
         self.note(_PRESSED[name])

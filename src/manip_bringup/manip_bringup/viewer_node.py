@@ -2,9 +2,10 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
-from manip_msgs.msg import HandObservation, SceneObjects, TeleopState
+from manip_msgs.msg import Contacts, HandMesh, HandObservation, SceneObjects, TeleopState
 from manip_msgs.srv import Calibrate, SetMode
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
@@ -12,12 +13,15 @@ from std_srvs.srv import Trigger
 
 from manip_bringup.viewer import Thing, Viewer, ViewerConfig
 from manip_bringup.viewer_status import Teleop
+from manip_core.hand import LEFT, RIGHT
 from manip_core.interfaces import (
     CALIBRATE,
+    HAND_MESH,
     IMAGE,
     JOINT_STATES,
     OBSERVATION,
     RESET_ROBOT,
+    SCENE_CONTACTS,
     SCENE_OBJECTS,
     SET_MODE,
     SMOOTHED,
@@ -28,6 +32,7 @@ from manip_ros.conversions import hand_from_msg, image_from_msg
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
+from manip_ros.scene_conversions import contacts_from_msg, objects_from_msg, vertices_from_msg
 from manip_ros.topics import client, subscription
 
 # Pictures that wait for the hand seen in them, and how long after the last hand they are shown
@@ -75,6 +80,8 @@ class ViewerNode(Node):
             self._subscriptions_while_watched = [
                 subscription(self, JOINT_STATES, self._on_joints),
                 subscription(self, SCENE_OBJECTS, self._on_objects),
+                subscription(self, SCENE_CONTACTS, self._on_contacts),
+                subscription(self, HAND_MESH, self._on_mesh),
                 subscription(self, TRUTH, self._on_truth),
                 subscription(self, SMOOTHED, self._on_hand),
                 subscription(self, OBSERVATION, self._on_observation),
@@ -109,12 +116,34 @@ class ViewerNode(Node):
         self.viewer.set_joints(msg.name, msg.position, time.monotonic())
 
     def _on_objects(self, msg: SceneObjects) -> None:
+        if msg.source == SceneObjects.SEEN:
+            self._see(
+                "objects", lambda now: self.viewer.seen.set_objects(objects_from_msg(msg), now)
+            )
+            return
         things = []
         for item in msg.objects:
             p, q, s = item.pose.position, item.pose.orientation, item.size
             position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
             things.append(Thing(item.name, position, quaternion, np.array([s.x, s.y, s.z])))
         self.viewer.set_things(things)
+
+    def _on_contacts(self, msg: Contacts) -> None:
+        self._see(
+            "contacts", lambda now: self.viewer.seen.set_contacts(contacts_from_msg(msg), now)
+        )
+
+    def _on_mesh(self, msg: HandMesh) -> None:
+        side = RIGHT if msg.handedness == HandMesh.RIGHT else LEFT
+        self._see(
+            "mesh", lambda now: self.viewer.seen.set_surface(vertices_from_msg(msg), side, now)
+        )
+
+    def _see(self, kind: str, take: Callable[[float], None]) -> None:
+        try:
+            take(time.monotonic())
+        except ValueError as error:
+            self._diagnostics.reject(kind, str(error))
 
     def _on_hand(self, msg: HandObservation) -> None:
         try:

@@ -8,6 +8,88 @@ from manip_core.hand_skeleton import NUM_KEYPOINTS, Keypoint
 
 LEFT, RIGHT = "left", "right"
 SIDES = (LEFT, RIGHT)
+# How a region of the hand touches something, from not at all to holding it firmly and moving it.
+CONTACT_KINDS = ("none", "light", "firm", "manipulation")
+# Vertices of the hand mesh, as of assets/hand/open_hand_right.npz.
+NUM_VERTICES = 778
+
+
+@dataclass(frozen=True, eq=False)
+class SeenObject:
+    """An object that is seen near or in a hand.
+
+    Attributes:
+        name: What it is.
+        position: ``(3,)`` its centre in [m], ``camera_optical_frame``.
+        rotation: ``(3, 3)`` proper rotation from its own axes to ``camera_optical_frame``.
+        confidence: Probability that there is such an object, 0 to 1.
+        size: ``(3,)`` along its own axes [m], or ``None`` where that is not known.
+    """
+
+    name: str
+    position: np.ndarray
+    rotation: np.ndarray
+    confidence: float
+    size: np.ndarray | None = None
+
+    def problem(self) -> str | None:
+        """What makes this object unusable, in words, or ``None`` where it is sound."""
+        if not self.name:
+            return "an object must have a name, got an empty one"
+        problem = (
+            _array_problem("position", self.position, (3,))
+            or _array_problem("rotation", self.rotation, (3, 3))
+            or _probability_problem("confidence", self.confidence)
+        )
+        if problem:
+            return f"object {self.name}: {problem}"
+        error = np.abs(self.rotation @ self.rotation.T - np.eye(3)).max()
+        if error > 1e-3 or np.linalg.det(self.rotation) < 0:
+            return f"object {self.name}: rotation must be proper, got {self.rotation.tolist()}"
+        if self.size is not None:
+            problem = _array_problem("size", self.size, (3,))
+            if problem is None and (self.size <= 0).any():
+                problem = f"size must be positive, got {self.size.tolist()}"
+        return problem and f"object {self.name}: {problem}"
+
+
+@dataclass(frozen=True, eq=False)
+class SeenContact:
+    """A region of a hand that touches something.
+
+    Attributes:
+        region: Name of the region.
+        point: ``(3,)`` middle of the touch in [m], ``camera_optical_frame``.
+        force_direction: ``(3,)`` unit vector of the force on the hand, ``camera_optical_frame``;
+            zero where it is not known.
+        force: Its size [N], or NaN where it is not known.
+        kind: One of ``CONTACT_KINDS``.
+        probability: That the region touches, 0 to 1.
+    """
+
+    region: str
+    point: np.ndarray
+    force_direction: np.ndarray
+    force: float
+    kind: str
+    probability: float
+
+    def problem(self) -> str | None:
+        """What makes this contact unusable, in words, or ``None`` where it is sound."""
+        problem = (
+            _array_problem("point", self.point, (3,))
+            or _array_problem("force_direction", self.force_direction, (3,))
+            or _probability_problem("probability", self.probability)
+        )
+        if problem is None and self.kind not in CONTACT_KINDS:
+            problem = f"kind must be one of {', '.join(CONTACT_KINDS)}, got {self.kind!r}"
+        if problem is None and (self.force < 0 or np.isinf(self.force)):
+            problem = f"force must be at least 0 N, or NaN, got {self.force}"
+        if problem is None:
+            length = float(np.linalg.norm(self.force_direction))
+            if length > 0 and abs(length - 1) > 1e-3:
+                problem = f"force_direction must have length 1 or 0, got {length:g}"
+        return problem and f"contact {self.region}: {problem}"
 
 
 @dataclass(kw_only=True)
@@ -24,6 +106,11 @@ class Hand:
         confidence: Probability that this is a hand of the stated side, 0 to 1.
         tracked: False where no hand was found; the arrays then mean nothing.
         bridged: True where a filter carried the last hand on.
+        mano_pose: ``(48,)`` MANO articulation [rad], or ``None`` where the estimator has none.
+        mano_shape: ``(10,)`` MANO shape, or ``None``.
+        vertices: ``(778, 3)`` hand mesh in [m], ``camera_optical_frame``, or ``None``.
+        objects: What is seen in or near this hand.
+        contacts: Where this hand touches something.
     """
 
     stamp: float
@@ -37,6 +124,9 @@ class Hand:
     bridged: bool = False
     mano_pose: np.ndarray | None = None
     mano_shape: np.ndarray | None = None
+    vertices: np.ndarray | None = None
+    objects: tuple[SeenObject, ...] = ()
+    contacts: tuple[SeenContact, ...] = ()
 
     def problem(self) -> str | None:
         """What makes this hand unusable, in words, or ``None`` where it is sound."""
@@ -46,17 +136,17 @@ class Hand:
             ("keypoints_px", (NUM_KEYPOINTS, 2)),
             ("contact", (4,)),
         ):
-            value = getattr(self, name)
-            if value.shape != shape:
-                return f"{name} must be {shape}, got {value.shape}"
-            if not np.isfinite(value).all():
-                bad = np.count_nonzero(~np.isfinite(value))
-                return f"{name} must be finite, got {bad} values that are not"
-        if not 0.0 <= self.confidence <= 1.0:
-            return f"confidence must be within 0 and 1, got {self.confidence}"
+            if problem := _array_problem(name, getattr(self, name), shape):
+                return problem
+        if problem := _probability_problem("confidence", self.confidence):
+            return problem
         if self.side not in SIDES:
             return f"side must be one of {SIDES}, got {self.side!r}"
-        return None
+        if self.vertices is not None and (
+            problem := _array_problem("vertices", self.vertices, (NUM_VERTICES, 3))
+        ):
+            return problem
+        return next(filter(None, (seen.problem() for seen in self.objects + self.contacts)), None)
 
 
 def palm_rotation(keypoints: np.ndarray, side: str = RIGHT) -> np.ndarray:
@@ -88,6 +178,20 @@ def palm_rotation(keypoints: np.ndarray, side: str = RIGHT) -> np.ndarray:
     x = x / x_norm
     z = z / z_norm
     return np.column_stack((x, _cross(z, x), z))
+
+
+def _array_problem(name: str, value: np.ndarray, shape: tuple[int, ...]) -> str | None:
+    """Why ``value`` is no finite array of ``shape``, or ``None`` where it is one."""
+    if value.shape != shape:
+        return f"{name} must be {shape}, got {value.shape}"
+    if not np.isfinite(value).all():
+        bad = np.count_nonzero(~np.isfinite(value))
+        return f"{name} must be finite, got {bad} values that are not"
+    return None
+
+
+def _probability_problem(name: str, value: float) -> str | None:
+    return None if 0.0 <= value <= 1.0 else f"{name} must be within 0 and 1, got {value}"
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

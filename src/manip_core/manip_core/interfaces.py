@@ -47,6 +47,8 @@ CAMERA_INFO = Topic("/camera/camera_info", "sensor_msgs/msg/CameraInfo")
 OBSERVATION = Topic("/hand/observation", "manip_msgs/msg/HandObservation")
 # The hand as it truly is, where the source of the pictures knows: the bundled clip.
 TRUTH = Topic("/hand/truth", "manip_msgs/msg/HandObservation")
+# 9 kB a picture: sent only while somebody listens.
+HAND_MESH = Topic("/hand/mesh", "manip_msgs/msg/HandMesh")
 SMOOTHED = Topic("/hand/smoothed", "manip_msgs/msg/HandObservation")
 TARGET = Topic("/teleop/target", "manip_msgs/msg/JointTarget")
 TELEOP_STATE = Topic("/teleop/state", "manip_msgs/msg/TeleopState", Qos.LATCHED)
@@ -54,7 +56,9 @@ TELEOP_STATE = Topic("/teleop/state", "manip_msgs/msg/TeleopState", Qos.LATCHED)
 ARM_COMMAND = Topic("/forward_position_controller/commands", "std_msgs/msg/Float64MultiArray")
 HAND_COMMAND = Topic("/allegroHand/joint_cmd", "sensor_msgs/msg/JointState")
 JOINT_STATES = Topic("/joint_states", "sensor_msgs/msg/JointState")
+# From the simulation, which knows them, and from the hand pose node, which sees them: `source`.
 SCENE_OBJECTS = Topic("/scene/objects", "manip_msgs/msg/SceneObjects")
+SCENE_CONTACTS = Topic("/scene/contacts", "manip_msgs/msg/Contacts")
 ROBOT_IMAGE = Topic("/robot/image_raw", "sensor_msgs/msg/Image", Qos.SENSOR)
 DIAGNOSTICS = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
 ROBOT_DESCRIPTION = Topic("/robot_description", "std_msgs/msg/String", Qos.LATCHED)

@@ -5,9 +5,16 @@ import time
 from rclpy.node import Node
 
 from manip_core.camera import CameraIntrinsics
-from manip_core.hand import SIDES, Hand
-from manip_core.interfaces import CAMERA_INFO, IMAGE, OBSERVATION
-from manip_perception.estimator import make_estimator
+from manip_core.hand import SIDES, Hand, palm_rotation
+from manip_core.interfaces import (
+    CAMERA_INFO,
+    HAND_MESH,
+    IMAGE,
+    OBSERVATION,
+    SCENE_CONTACTS,
+    SCENE_OBJECTS,
+)
+from manip_perception.estimator import HandEstimator, make_estimator
 from manip_ros.conversions import (
     camera_from_msg,
     hand_to_msg,
@@ -17,11 +24,16 @@ from manip_ros.conversions import (
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare
+from manip_ros.scene_conversions import contacts_to_msg, mesh_to_msg, objects_to_msg
 from manip_ros.topics import publisher, subscription
 
 
 class HandPoseNode(Node):
-    """Runs a :class:`HandEstimator` on every picture and publishes the hand that is followed."""
+    """Runs a :class:`HandEstimator` on every picture and publishes the hand that is followed.
+
+    What else the estimator sees of that hand, its surface, objects and contacts, goes out while
+    there is something to say, and once, empty, when there is nothing any more.
+    """
 
     def __init__(self):
         super().__init__("hand_pose_node")
@@ -32,9 +44,15 @@ class HandPoseNode(Node):
         self._observations = publisher(self, OBSERVATION)
         self._diagnostics = Diagnostics(self)
         self._frames = self._tracked = 0
-        hand_length = declare(self, "hand_length", 0.0)
-        options = {"hand_length": hand_length} if hand_length > 0 else {}
-        self._estimator = make_estimator(declare(self, "estimator", "mediapipe"), **options)
+        name = declare(self, "estimator", "mediapipe")
+        self._estimator = _make_estimator(name, self._options())
+        description = getattr(self._estimator, "description", name)
+        self.get_logger().info(f"estimator: {description}")
+        self._diagnostics.values["estimator"] = description
+        self._mesh = publisher(self, HAND_MESH)
+        self._objects = publisher(self, SCENE_OBJECTS)
+        self._contacts = publisher(self, SCENE_CONTACTS)
+        self._filled = set()
         try:
             # Not before the estimator is there: a file starts with its first reader.
             subscription(self, CAMERA_INFO, self._on_camera_info)
@@ -42,6 +60,18 @@ class HandPoseNode(Node):
         except BaseException:
             self._estimator.close()
             raise
+
+    def _options(self) -> dict[str, object]:
+        """Fields of the estimator's own config that are set; zero and empty leave its default."""
+        options = {
+            "hand_length": declare(self, "hand_length", 0.0),
+            "num_hands": declare(self, "num_hands", 0),
+            "min_confidence": declare(self, "min_confidence", 0.0),
+            "model": declare(self, "model", ""),
+            "runtime": declare(self, "runtime", ""),
+            "threads": declare(self, "threads", 0),
+        }
+        return {name: value for name, value in options.items() if value}
 
     def close(self) -> None:
         """Free the estimator's threads."""
@@ -67,12 +97,14 @@ class HandPoseNode(Node):
         except ValueError as error:
             self._diagnostics.reject("image", str(error))
             hands = []
+        hands = [hand for hand in hands if self._usable(hand)]
         hand = max(
             (hand for hand in hands if hand.side == self._side),
             key=lambda hand: hand.confidence,
             default=Hand(stamp=stamp, side=self._side),
         )
         self._observations.publish(hand_to_msg(hand, msg.header.stamp))
+        self._publish_surroundings(hand, msg.header.stamp)
         self._frames += 1
         self._tracked += hand.tracked
         self._diagnostics.values |= {
@@ -86,6 +118,39 @@ class HandPoseNode(Node):
             if other and not hand.tracked
             else ""
         )
+
+    def _usable(self, hand: Hand) -> bool:
+        problem = hand.problem()
+        if problem is None:
+            try:
+                palm_rotation(hand.keypoints, hand.side)
+            except ValueError as error:
+                problem = str(error)
+        if problem:
+            self._diagnostics.reject("hand", problem)
+        return not problem
+
+    def _publish_surroundings(self, hand: Hand, stamp) -> None:
+        for topic, convert, something in (
+            (self._mesh, mesh_to_msg, hand.vertices is not None),
+            (self._objects, objects_to_msg, bool(hand.objects)),
+            (self._contacts, contacts_to_msg, bool(hand.contacts)),
+        ):
+            if (something or topic in self._filled) and topic.get_subscription_count():
+                topic.publish(convert(hand, stamp))
+                (self._filled.add if something else self._filled.discard)(topic)
+
+
+def _make_estimator(name: str, options: dict[str, object]) -> HandEstimator:
+    try:
+        return make_estimator(name, **options)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("manip_"):
+            raise
+        raise ValueError(
+            f"estimator {name} needs {error.name}, which is not installed: "
+            f"run scripts/setup.sh {name}"
+        ) from error
 
 
 def main(args: list[str] | None = None) -> None:
