@@ -6,8 +6,9 @@ from manip_core.preprocessing import BOX_SCALE
 from manip_model.build import build_model
 from manip_model.hand_model import HandModel
 from manip_training.config import TrainConfig
-from manip_training.parts import Parts, Samples
+from manip_training.parts import Parts
 from manip_training.random_batch import random_batch
+from manip_training.samples import Samples
 
 # Words as of ``manip train``.
 MICRO = [

@@ -1,6 +1,7 @@
 """Everything the README states, measured: prints one table and writes ``bench.json``.
 
-``python tests/bench/run.py [video] [clip] [retarget] [setup] [model] [overfit]``, all by default.
+``python tests/bench/run.py [video] [clip] [retarget] [setup] [model] [overfit] [render] [training]
+[small] [inference]``, all by default.
 Figures of parts that are not run again keep their last value in ``bench.json``. Those of the pose
 transformer go to ``runs/`` as well, where ``manip report`` finds them.
 """
@@ -40,6 +41,12 @@ REACH = {
     "debug_large_host_mb": ("<=", 2000.0),
     "large_ratio_to_backbone": (">=", 0.7),
     "cache_samples_s_cuda": (">=", 10_000.0),
+    "render_images_s": (">=", 20_000.0),
+    "train_ratio_to_backbone": (">=", 0.8),
+    "synth_mpjpe_mm": ("<", 8.0),
+    "synth_pa_mpjpe_mm": ("<", 5.0),
+    "infer_gpu_ms": ("<=", 3.0),
+    "infer_cpu_fps": (">=", 25.0),
     "agree_folded_mm": ("<=", 0.01),
     "agree_eager_attention_mm": ("<=", 0.01),
     "agree_compiled_mm": ("<=", 0.01),
@@ -47,7 +54,13 @@ REACH = {
 }
 
 # Parts whose figures a report collects, and where they are left for it.
-REPORTED = {"model": ROOT / "runs/bench-model", "overfit": ROOT / "runs/overfit"}
+REPORTED = {
+    "overfit": ROOT / "runs/overfit",
+    **{
+        name: ROOT / f"runs/bench-{name}"
+        for name in ("model", "render", "training", "small", "inference")
+    },
+}
 
 
 def parts() -> dict:
@@ -83,9 +96,30 @@ def parts() -> dict:
 
         return measure_overfit(REPORTED["overfit"])
 
+    def render():
+        from bench_render import measure_render
+
+        return measure_render()
+
+    def training():
+        from bench_training import measure_training
+
+        return measure_training()
+
+    def small():
+        from bench_small import measure_small
+
+        return measure_small()
+
+    def inference():
+        from bench_inference import measure_inference
+
+        return measure_inference()
+
     return {
         **{"video": video, "clip": clip, "retarget": retarget, "setup": setup},
-        **{"model": model, "overfit": overfit},
+        **{"model": model, "overfit": overfit, "render": render, "training": training},
+        **{"small": small, "inference": inference},
     }
 
 
@@ -116,7 +150,7 @@ def verdict(name: str, value: float) -> str:
     if name not in REACH:
         return ""
     comparison, bound = REACH[name]
-    met = value >= bound if comparison == ">=" else value <= bound
+    met = {">=": value >= bound, "<=": value <= bound, "<": value < bound}[comparison]
     return f"{comparison} {bound:g}  {'met' if met else 'MISSED'}"
 
 

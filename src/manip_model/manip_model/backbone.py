@@ -1,12 +1,14 @@
 """DINOv2 as a multi-scale feature extractor: four depths, fused to one width."""
 
 import logging
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import Dinov2Config, Dinov2Model
 
@@ -15,6 +17,7 @@ from manip_model.config import ModelConfig
 
 _log = logging.getLogger(__name__)
 
+_POSITIONS = "embeddings.position_embeddings"
 # Of ImageNet, with which DINOv2 was trained.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -135,6 +138,33 @@ def sine_positions(grid: int, width: int) -> Tensor:
     rows = line[:, None].expand(grid, grid, -1)
     columns = line[None].expand(grid, grid, -1)
     return torch.cat((rows, columns), dim=-1).flatten(0, 1)
+
+
+def at_resolution(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Weights whose positions are resampled to the grid of ``model``, where it is another one.
+
+    A network that was trained on small pictures so goes on with larger ones.
+
+    Args:
+        weights: By name, of a network that differs in ``image_size`` alone.
+        model: It has the wanted grid.
+    """
+    own = model.state_dict()
+    changed = {
+        name: _resample(value, own[name].shape[1] - 1)
+        for name, value in weights.items()
+        if name.endswith(_POSITIONS) and name in own and own[name].shape != value.shape
+    }
+    return weights | changed
+
+
+def _resample(positions: Tensor, tokens: int) -> Tensor:
+    """``(1, 1 + G*G, D)``: those of the ``tokens`` patches between the given ones; bicubic."""
+    first, patches = positions[:, :1], positions[:, 1:]
+    before, after = (math.isqrt(n) for n in (patches.shape[1], tokens))
+    grid = patches.transpose(1, 2).unflatten(-1, (before, before)).float()
+    grid = F.interpolate(grid, size=(after, after), mode="bicubic", antialias=after < before)
+    return torch.cat((first, grid.flatten(2).transpose(1, 2).to(first.dtype)), dim=1)
 
 
 def _first(out):

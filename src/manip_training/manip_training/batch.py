@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from manip_model.config import NUM_CONTACTS, NUM_OBJECT_QUERIES
 
@@ -76,14 +77,37 @@ def empty(size: int, device: torch.device | str = "cpu") -> Batch:
     return batch
 
 
+def resized(batch: Batch, size: int) -> Batch:
+    """The batch with pictures of ``size`` px, averaged over areas, and the cameras to match."""
+    before = batch["image"].shape[-1]
+    if size == before:
+        return batch
+    scale = size / before
+    image = F.interpolate(batch["image"].float(), size=(size, size), mode="area")
+    camera = batch["camera"] * scale
+    # Pixel centres are at whole numbers, the picture's edge is half a pixel out.
+    camera[:, 2:] += 0.5 * scale - 0.5
+    return batch | {
+        "image": image.round().to(batch["image"].dtype),
+        "camera": camera,
+        "keypoints_px": (batch["keypoints_px"] + 0.5) * scale - 0.5,
+    }
+
+
 def check(batch: Batch) -> None:
-    """Raise ``ValueError`` saying what is missing, of a wrong shape or of a wrong dtype."""
+    """Raise ``ValueError`` saying what is missing, of a wrong shape or of a wrong dtype.
+
+    Pictures may be of another size than ``IMAGE_SIZE``, as :func:`resized` makes them, but square.
+    """
     if missing := sorted(set(FIELDS) - set(batch)):
         raise ValueError(f"the batch lacks {', '.join(missing)}")
     size = len(batch["image"])
     for name, field in FIELDS.items():
         value = batch[name]
-        if tuple(value.shape) != (size, *field.shape):
-            raise ValueError(f"{name} must be {(size, *field.shape)}, got {tuple(value.shape)}")
+        shape = field.shape
+        if name == "image" and value.ndim == 4:
+            shape = (3, value.shape[-1], value.shape[-1])
+        if tuple(value.shape) != (size, *shape):
+            raise ValueError(f"{name} must be {(size, *shape)}, got {tuple(value.shape)}")
         if value.dtype != field.dtype:
             raise ValueError(f"{name} must be {field.dtype}, got {value.dtype}")

@@ -5,10 +5,12 @@ Also without the ``manip`` command, as torchrun needs it:
 """
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import hydra
 import torch
 import yaml
@@ -17,10 +19,10 @@ from hydra.types import RunMode
 
 from manip_core.resources import find
 from manip_model.checkpoint import load_model
-from manip_training.config import TrainConfig, compose, register
+from manip_training.config import TrainConfig, compose, flat, register, word_of
 from manip_training.distributed import choose_device
 from manip_training.interrupts import INTERRUPTED, TrainingError
-from manip_training.run_folder import RUNS, as_typed, facts
+from manip_training.run_folder import FIGURES, RUNS, as_typed, facts
 
 USER_ERROR = 2
 
@@ -100,6 +102,57 @@ def eval_main(argv: list[str]) -> int:
         options.out or path.parents[1] / "eval" / split,
         {name: about[name] for name in ("git", "device")},
     )
+    return 0
+
+
+def photos_main(argv: list[str]) -> int:
+    """``manip photos MODEL --photos DIR``: what a model sees in photos, beside MediaPipe."""
+    parser = argparse.ArgumentParser(prog="manip photos", description=photos_main.__doc__)
+    parser.add_argument("model", type=Path, help="a model file, a run folder or an exported folder")
+    parser.add_argument("--photos", type=Path, required=True, help="a folder of pictures, or one")
+    parser.add_argument("--out", type=Path, default=RUNS / "photos", help="folder for the files")
+    options = parser.parse_args(argv)
+    from manip_training import photos
+
+    device = choose_device("auto")
+    model = load_model(_model_of(options.model), device)
+    figures, picture = photos.measure(model, options.photos, device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(options.out / "photos.png"), picture)
+    about = facts(seed=0, device=device, processes=1)
+    made = {"command": as_typed("manip", "photos", *argv)}
+    made |= {name: about[name] for name in ("git", "device")}
+    held = {name: {"value": value, **made} for name, value in figures.items()}
+    (options.out / FIGURES).write_text(json.dumps(held, indent=2))
+    for name, value in figures.items():
+        print(f"{name:34s}{value:10.2f}")
+    return 0
+
+
+def synth_main(argv: list[str]) -> int:
+    """``manip synth --out DIR --count N``: rendered hands with their labels, on disk."""
+    parser = argparse.ArgumentParser(prog="manip synth", description=synth_main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder; new, empty, or unfinished")
+    parser.add_argument("--count", type=int, required=True, help="pictures")
+    parser.add_argument("--per-shard", type=int, default=1000, help="pictures in one tar file")
+    parser.add_argument("--split", default="train", help="train, or val for the unlike world")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same pictures")
+    parser.add_argument("--sheet", type=Path, help="also draw the first pictures with their labels")
+    parser.add_argument("overrides", nargs="*", help="key=value of the world: data.world.…=…")
+    options = parser.parse_intermixed_args(argv)
+    from manip_training.parts import make_world
+    from manip_training.synthetic import shards
+    from manip_training.synthetic.sheet import sheet
+
+    config = compose(["data.name=rendered", *options.overrides])
+    world = make_world(config.data, choose_device(config.train.device), options.split)
+    if options.sheet:
+        options.sheet.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(options.sheet), sheet(world.batch(40, options.seed))[..., ::-1])
+    shards.write(
+        world, options.out, count=options.count, per_shard=options.per_shard, seed=options.seed
+    )
+    print(f"{options.count} pictures in {options.out}")
     return 0
 
 
@@ -187,6 +240,13 @@ def compare_main(argv: list[str]) -> int:
     return 0
 
 
+def export_main(argv: list[str]) -> int:
+    """``manip export MODEL --out DIR``: see :mod:`manip_training.export_command`."""
+    from manip_training import export_command
+
+    return export_command.main(argv)
+
+
 COMMANDS = {
     "train": train_main,
     "eval": eval_main,
@@ -194,6 +254,9 @@ COMMANDS = {
     "debug": debug_main,
     "sweep": sweep_main,
     "compare": compare_main,
+    "photos": photos_main,
+    "synth": synth_main,
+    "export": export_main,
 }
 
 
@@ -233,9 +296,7 @@ def _config_beside(path: Path, overrides: list[str]) -> TrainConfig:
     given = []
     if beside.is_file():
         data = TrainConfig.from_dict(yaml.safe_load(beside.read_text())).to_dict()["data"]
-        tree = data.pop("tree")
-        given = [f"data.{name}='{value}'" for name, value in data.items()]
-        given += [f"data.tree.{name}={value}" for name, value in tree.items()]
+        given = [f"{name}={word_of(value)}" for name, value in flat(data, "data.").items()]
     return compose([*given, *overrides])
 
 

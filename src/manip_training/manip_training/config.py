@@ -18,10 +18,15 @@ from manip_model.config import PRESETS, ModelConfig
 from manip_training.collapse import WatchConfig
 from manip_training.data.augment import AugmentConfig
 from manip_training.losses import LossWeights
+from manip_training.synthetic.world import WorldConfig
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp8")
 DEVICES = ("auto", "cpu", "cuda")
 STRATEGIES = ("ddp", "fsdp")
+# The data set that a synthetic world renders.
+RENDERED = "rendered"
+# One that the same world wrote to disk.
+SHARDS = "shards"
 LOGGERS = ("plain", "tensorboard", "wandb")
 WANDB_MODES = ("offline", "online")
 
@@ -59,7 +64,8 @@ class DataConfig:
     """What is trained and validated on; see :class:`manip_training.data.dexycb.DexYCB`.
 
     Attributes:
-        name: ``"dexycb"`` or ``"generated"``.
+        name: ``"dexycb"``, ``"generated"``, ``"shards"`` of ``manip synth``, or ``"rendered"``:
+            made anew for every batch.
         root: Its folder; empty for $DEX_YCB_DIR, or for ``data/generated``.
         setup: Of DexYCB's splits, ``s0`` to ``s3``.
         split, validation_split: For training and for validation.
@@ -70,6 +76,8 @@ class DataConfig:
         cache: ``"device"`` keeps the samples where the model is, ``"host"`` in main memory.
         workers: Processes that read them at the start.
         tree: What is generated where ``root`` is empty yet.
+        world: What is rendered; validation has the variant that training does not see.
+        epoch: Rendered samples that count as an epoch.
     """
 
     name: str = "generated"
@@ -85,11 +93,14 @@ class DataConfig:
     cache: str = "device"
     workers: int = 4
     tree: TreeConfig = field(default_factory=TreeConfig)
+    world: WorldConfig = field(default_factory=WorldConfig)
+    epoch: int = 100_000
 
     def __post_init__(self):
         _at_least("limit", self.limit, 0)
         _at_least("validation_limit", self.validation_limit, 0)
         _at_least("workers", self.workers, 0)
+        _at_least("epoch", self.epoch, 1)
         _one_of("cache", self.cache, ("device", "host"))
 
 
@@ -260,7 +271,7 @@ def compose(overrides: list[str]) -> TrainConfig:
 
 def differences(saved: dict, now: dict) -> list[str]:
     """``name: saved → now`` of what would make another run of it; see ``FREE_TO_CHANGE``."""
-    old, new = _flat(saved), _flat(now)
+    old, new = flat(saved), flat(now)
     return [
         f"{name}: {old.get(name, 'nothing')} → {new.get(name, 'nothing')}"
         for name in sorted(old.keys() | new.keys())
@@ -291,6 +302,14 @@ EXPERIMENTS = {
         "optim": {"lr": 1.5e-3, "betas": [0.9, 0.99], "weight_decay": 0.0, "ema": 0.99},
         "train": {"batch": 16, "steps": 3000},
         "run": {"name": "overfit", "log_every": 20, "eval_every": 0},
+    },
+    # Hands that are rendered as they are needed; the world blurs, dims and mirrors them itself.
+    "rendered": {
+        "data": {"name": "rendered", "validation_limit": 1000},
+        "augment": _UNCHANGED,
+        "optim": {"lr": 5e-4, "betas": [0.9, 0.98], "weight_decay": 0.05, "warmup": 0.02},
+        "train": {"precision": "bf16"},
+        "run": {"name": "rendered", "log_every": 20},
     },
 }
 
@@ -357,12 +376,24 @@ def _plain(value):
     return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _flat(values: dict, where: str = "") -> dict[str, Any]:
+def flat(values: dict, where: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``, ``where`` before every name."""
     found = {}
     for name, value in values.items():
         inner = isinstance(value, dict)
-        found |= _flat(value, f"{where}{name}.") if inner else {where + name: value}
+        found |= flat(value, f"{where}{name}.") if inner else {where + name: value}
     return found
+
+
+def word_of(value: Any) -> str:
+    """A value as the right side of a ``key=value`` word."""
+    if isinstance(value, str):
+        return f"'{value}'"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(word_of, value))}]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from manip_model.camera import CropCamera
 from manip_model.outputs import ModelOutput
 from manip_model.precision import exact, exactly
 from manip_model.rotations import geodesic, matrix_from_rotvec
-from manip_training.batch import IMAGE_SIZE, Batch
+from manip_training.batch import Batch
 from manip_training.object_matching import is_matched, match_objects, of_matched
 from manip_training.physics_loss import physics_loss
 
@@ -144,7 +144,7 @@ def keypoint_heat_loss(output: ModelOutput, batch: Batch) -> Tensor:
     The spot is a Gaussian about the true pixel. Keypoints outside the crop do not count.
     """
     grid = math.isqrt(output.keypoint_logits.shape[-1])
-    patch = IMAGE_SIZE / grid
+    patch = _side(batch) / grid
     # Pixel centres sit at whole numbers, so the first patch begins at -1/2.
     place = (batch["keypoints_px"] + 0.5) / patch - 0.5
     cells = torch.arange(grid, device=place.device, dtype=place.dtype)
@@ -157,7 +157,7 @@ def keypoint_heat_loss(output: ModelOutput, batch: Batch) -> Tensor:
 
 def keypoint_place_loss(output: ModelOutput, batch: Batch) -> Tensor:
     """Error of the 2D head's keypoints that lie in the crop, in the decimetres that they span."""
-    apart = _CROP / IMAGE_SIZE * (output.keypoints_px - batch["keypoints_px"])
+    apart = _CROP / _side(batch) * (output.keypoints_px - batch["keypoints_px"])
     return masked_mean(length(apart), _inside(batch))
 
 
@@ -285,7 +285,7 @@ def reprojection_loss(output: ModelOutput, batch: Batch) -> Tensor:
     loss = 0.0
     sets = (output.coarse_joints, output.joints, output.mano_joints)
     for joints in sets:
-        apart = length(_CROP / IMAGE_SIZE * (camera.project(joints) - batch["keypoints_px"]))
+        apart = length(_CROP / _side(batch) * (camera.project(joints) - batch["keypoints_px"]))
         far = _FAR * (1 + (apart / _FAR).clamp(min=1).log())
         bounded = torch.where(apart < _FAR, apart, far)
         loss = loss + masked_mean(bounded, batch["keypoints_px_valid"]) / len(sets)
@@ -304,10 +304,15 @@ def sigma_reparam_loss(gammas: list[Tensor] | tuple) -> Tensor:
     return norms.clamp(min=1).log().square().mean()
 
 
+def _side(batch: Batch) -> int:
+    """Of the pictures [px]."""
+    return batch["image"].shape[-1]
+
+
 def _inside(batch: Batch) -> Tensor:
     """``(B, 21)`` the keypoint is labelled and lies in the crop."""
     pixels = batch["keypoints_px"]
-    inside = ((pixels > -0.5) & (pixels < IMAGE_SIZE - 0.5)).all(-1)
+    inside = ((pixels > -0.5) & (pixels < _side(batch) - 0.5)).all(-1)
     return batch["keypoints_px_valid"] & inside
 
 

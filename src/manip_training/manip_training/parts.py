@@ -1,65 +1,37 @@
 """What the loop trains and on what, put in place: model, samples, precision, compilation."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from manip_core.preprocessing import BOX_SCALE
 from manip_model.build import build_model
 from manip_model.hand_model import HandModel
-from manip_training.batch import Batch
+from manip_training.batch import IMAGE_SIZE
 from manip_training.batch_size import undisturbed
-from manip_training.config import DataConfig, TrainConfig
+from manip_training.config import RENDERED, SHARDS, DataConfig, TrainConfig
 from manip_training.data import load_dataset, make_tree
 from manip_training.data.cache import DeviceCache
+from manip_training.data.primitives import primitive_points
 from manip_training.eval_report import Evaluation, Protocol
 from manip_training.evaluate import Sequences, evaluate
+from manip_training.samples import Samples, Source, Stream
+from manip_training.synthetic.shards import Shards
+from manip_training.synthetic.world import SyntheticWorld
 
 GENERATED = "data/generated"
+# Of a rendered split, where no limit is given; rendered so many at a time.
+_RENDERED_SAMPLES = 2000
+_RENDERED_AT_ONCE = 50
 # Memory that the cache leaves on a machine without a GPU, in bytes.
 _HOST_HEADROOM = 2 * 10**9
 
 # The first compute capability whose tensor cores multiply float8: Ada (8.9) and Hopper (9.0);
 # NVIDIA, "CUDA C++ Programming Guide", compute capabilities.
 _FLOAT8_CAPABILITY = (8, 9)
-
-
-@dataclass
-class Samples:
-    """Samples in memory, and what else is known of them.
-
-    Attributes:
-        cache: Has ``len()``, ``device`` and ``batch(indices)``.
-        hand_model: Of their labels.
-        name: Of the data set.
-        split: Of it.
-        box_scale: Side of the crops over the extent of the keypoints.
-        sequences: Which samples follow each other.
-        object_points: Of the objects, by index.
-    """
-
-    cache: DeviceCache
-    hand_model: HandModel
-    name: str
-    split: str
-    box_scale: float
-    sequences: Sequences | None = None
-    object_points: dict | None = None
-
-    def __len__(self) -> int:
-        return len(self.cache)
-
-    def batch(self, indices: Tensor, device: torch.device) -> Batch:
-        """Samples by ``(B,)`` int64 indices, on ``device``."""
-        chosen = self.cache.batch(indices.to(self.cache.device))
-        return {name: value.to(device, non_blocking=True) for name, value in chosen.items()}
-
-    def batches(self, size: int, device: torch.device) -> Iterator[Batch]:
-        """All samples in their order."""
-        for first in range(0, len(self), size):
-            yield self.batch(torch.arange(first, min(first + size, len(self))), device)
 
 
 @dataclass
@@ -72,7 +44,7 @@ class Parts:
     """
 
     model: nn.Module
-    training: Samples
+    training: Source
     validation: Samples | None = None
 
 
@@ -80,8 +52,12 @@ def open_parts(config: TrainConfig, device: torch.device) -> Parts:
     """What the config names; errors as of :func:`open_samples` and the model's building."""
     data = config.data
     where = device if data.cache == "device" else torch.device("cpu")
-    training = open_samples(data, data.split, data.limit, where)
-    validation = open_samples(data, data.validation_split, data.validation_limit, where)
+    size = config.model.image_size
+    if data.name == RENDERED:
+        training: Source = Stream(make_world(data, device, size=size), HandModel.open(), data.epoch)
+    else:
+        training = open_samples(data, data.split, data.limit, where, size)
+    validation = open_samples(data, data.validation_split, data.validation_limit, where, size)
     torch.manual_seed(config.train.seed)
     return Parts(build_model(config.model, training.hand_model), training, validation)
 
@@ -92,36 +68,93 @@ def make_data(data: DataConfig) -> None:
         make_tree(data.root or GENERATED, asdict(data.tree))
 
 
-def open_samples(data: DataConfig, split: str, limit: int, device: torch.device) -> Samples:
-    """Read a split into memory.
+def make_world(
+    data: DataConfig, device: torch.device, split: str = "train", size: int = IMAGE_SIZE
+) -> SyntheticWorld:
+    """The world that training samples, or unlike ones for any other split, are rendered from.
+
+    Args:
+        data: What it shows.
+        device: Where.
+        split: ``train`` or another.
+        size: Of the pictures [px].
+    """
+    variant = "train" if split == "train" else "val"
+    return SyntheticWorld(replace(data.world, variant=variant), device, size)
+
+
+def _rendered(
+    data: DataConfig, split: str, limit: int, device: torch.device, image_size: int
+) -> Samples:
+    """Some rendered samples that stay the same."""
+    world = make_world(data, device, split, image_size)
+    count = limit or _RENDERED_SAMPLES
+    batches = (
+        world.batch(min(_RENDERED_AT_ONCE, count - first), seed=first)
+        for first in range(0, count, _RENDERED_AT_ONCE)
+    )
+    return Samples(
+        DeviceCache.of(batches, device),
+        HandModel.open(),
+        data.name,
+        split,
+        BOX_SCALE,
+        object_points=primitive_points(),
+        image_size=image_size,
+    )
+
+
+def open_samples(
+    data: DataConfig,
+    split: str,
+    limit: int,
+    device: torch.device,
+    image_size: int = IMAGE_SIZE,
+) -> Samples:
+    """Read a split into memory, or render it.
 
     Raises:
         FileNotFoundError: There is no such data; the message says how to get them.
         ValueError: No such split, no usable sample, or too little memory.
     """
-    generated = data.name == "generated"
-    dataset = load_dataset(
-        data.name,
-        tree=asdict(data.tree) if generated else None,
-        root=data.root or (GENERATED if generated else None),
-        setup=data.setup,
-        split=split,
-        side=data.side,
-        limit=limit or None,
-        box_scale=data.box_scale,
-        stride=data.stride,
-    )
+    if data.name == RENDERED:
+        return _rendered(data, split, limit, device, image_size)
+    if data.name == SHARDS:
+        dataset = Shards(data.root, split, limit)
+    else:
+        generated = data.name == "generated"
+        dataset = load_dataset(
+            data.name,
+            tree=asdict(data.tree) if generated else None,
+            root=data.root or (GENERATED if generated else None),
+            setup=data.setup,
+            split=split,
+            side=data.side,
+            limit=limit or None,
+            box_scale=data.box_scale,
+            stride=data.stride,
+        )
     headroom = {} if device.type == "cuda" else {"headroom": _HOST_HEADROOM}
     try:
         workers = min(data.workers, os.cpu_count() or 1)
         cache = DeviceCache(dataset, device, workers=workers, **headroom)
     except MemoryError as error:
         raise ValueError(str(error)) from error
-    follow = Sequences(
-        sequence_ids=dataset.sequence_ids[cache.kept], frame_times=dataset.frame_times[cache.kept]
-    )
+    follow = None
+    if data.name != SHARDS:
+        follow = Sequences(
+            sequence_ids=dataset.sequence_ids[cache.kept],
+            frame_times=dataset.frame_times[cache.kept],
+        )
     return Samples(
-        cache, dataset.hand_model, data.name, split, data.box_scale, follow, dataset.object_points
+        cache,
+        dataset.hand_model,
+        data.name,
+        split,
+        data.box_scale,
+        follow,
+        dataset.object_points,
+        image_size,
     )
 
 

@@ -17,18 +17,20 @@ import torch
 from torch import Tensor
 
 from manip_model import checkpoint
+from manip_model.backbone import at_resolution
 from manip_training import distributed, optim, training_state
 from manip_training.attention_probe import attention_entropies
 from manip_training.batch_size import automatic, undisturbed
 from manip_training.collapse import CollapseWatch, gradient_norms
 from manip_training.config import TrainConfig
-from manip_training.data.cache import mixed_seed, order
+from manip_training.data.cache import mixed_seed
 from manip_training.distributed import Team, join_team
 from manip_training.interrupts import INTERRUPTED, TrainingError, interrupts
 from manip_training.loggers import Logger, Progress, make_loggers
 from manip_training.objective import Objective
 from manip_training.parts import Parts, enable_compile, evaluate_on, make_data, open_parts, settle
 from manip_training.run_folder import RunFolder, choose, facts, read_checkpoint
+from manip_training.samples import Piece
 
 # How often the network is told the side of a hand: it must learn to see it, and to believe it.
 _TOLD = 0.5
@@ -113,10 +115,10 @@ class Trainer:
         self.wrapped = self.objective = Objective(self.model, self.config)
         if config.train.init and held is None:
             start = checkpoint.read(config.train.init)
-            checkpoint.put_weights(self.model, start["weights"], config.train.init)
+            weights = at_resolution(start["weights"], self.model)
+            checkpoint.put_weights(self.model, weights, config.train.init)
         self.step, self.best, self.bad, self.bad_in_a_row = 0, math.inf, 0, 0
         self.figures: dict = {}
-        self._epoch, self._order = -1, None
         self._choose_batch()
         if config.train.compile:
             enable_compile(
@@ -218,20 +220,20 @@ class Trainer:
 
     def _losses(self, step: int, part: int) -> dict[str, Tensor]:
         """Losses of this process's ``part`` of the batch of ``step``."""
-        loop, samples = self.config.train, self.parts.training
-        epoch, within = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._order = order(len(samples), loop.seed, epoch).to(samples.cache.device)
-            self._epoch = epoch
-        # The parts of all processes lie side by side in the order.
+        loop, samples, device = self.config.train, self.parts.training, self.crew.device
+        # The parts of all processes lie side by side.
         pieces = self.crew.size * loop.accumulate
         number = self.crew.rank * loop.accumulate + part
-        size = loop.batch // pieces
-        indices = self._order[within * loop.batch :][number * size :][:size]
+        piece = Piece(loop.seed, step, loop.batch, number, pieces)
         chance = torch.Generator().manual_seed(mixed_seed(loop.seed, step))
-        told = torch.rand(loop.batch, generator=chance)[number * size :][:size] < _TOLD
-        batch = samples.batch(indices, self.crew.device)
-        return self.wrapped(batch, told.to(self.crew.device), step * pieces + number)
+        told = torch.rand(loop.batch, generator=chance)[number * piece.size :][: piece.size] < _TOLD
+        losses = self.wrapped(samples.piece(piece, device), told.to(device), step * pieces + number)
+        last = part + 1 == loop.accumulate
+        after = replace(piece, number=number + 1)
+        if last:
+            after = replace(piece, step=step + 1, number=number - part)
+        samples.prepare(after, device)
+        return losses
 
     def _choose_batch(self) -> None:
         """Settle the size of a batch and the number of steps."""

@@ -65,6 +65,16 @@ class AugmentConfig:
         if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1] <= 1:
             raise ValueError(f"occlusion_size must rise within 0 and 1, got {low_high}")
 
+    @property
+    def nothing(self) -> bool:
+        """Every picture stays as it is."""
+        return not any(
+            (
+                *(self.roll, self.zoom, self.shift, self.mirror, self.brightness),
+                *(self.contrast, self.colour, self.noise, self.blur, self.occlusion),
+            )
+        )
+
 
 class _Draw:
     """Random numbers of one batch."""
@@ -98,6 +108,8 @@ def augment(
         hand_model: Knows where the wrist lies, about which the hand turns; on the batch's device.
         seed, step: Of the run and of the batch.
     """
+    if config.nothing:
+        return batch
     draw = _Draw(len(batch["image"]), batch["image"].device, mixed_seed(seed, step))
     side = batch["image"].shape[-1]
     flipped = draw.uniform(0, 1) < config.mirror

@@ -1,7 +1,7 @@
 """A whole data set in the memory of the device that trains on it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,16 @@ class DeviceCache:
         if not len(self.kept):
             raise ValueError(f"all {len(dataset)} samples are corrupt; first: {self.dropped[0]}")
         self.data = {name: value[: len(self.kept)] for name, value in self.data.items()}
+
+    @classmethod
+    def of(cls, batches: Iterable[Batch], device: torch.device | str) -> "DeviceCache":
+        """Of whole batches, as they come."""
+        cache = cls.__new__(cls)
+        cache.device = torch.device(device)
+        held = [{k: v.to(cache.device) for k, v in batch.items()} for batch in batches]
+        cache.data = {name: torch.cat([one[name] for one in held]) for name in FIELDS}
+        cache.kept, cache.dropped = np.arange(len(cache.data["image"])), []
+        return cache
 
     def _fill(self, dataset, workers: int, progress) -> np.ndarray:
         loader = torch.utils.data.DataLoader(

@@ -7,6 +7,7 @@ import numpy as np
 import trimesh
 
 from manip_model.config import YCB_CLASSES
+from manip_training.data.contacts import ObjectSurface
 
 BOX, CYLINDER = "box", "cylinder"
 CYLINDER_SECTIONS = 48
@@ -83,6 +84,14 @@ PRIMITIVES = dict(
         strict=True,
     )
 )
+
+
+def primitive_points() -> dict[int, np.ndarray]:
+    """``(1024, 3)`` points [m] on each primitive's surface, by index of its class, for ADD-S."""
+    return {
+        index: ObjectSurface(PRIMITIVES[name].mesh()).points
+        for index, name in enumerate(YCB_CLASSES)
+    }
 
 
 class Pattern:

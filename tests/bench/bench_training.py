@@ -1,0 +1,91 @@
+"""How much of the bare backbone's speed the whole training step on rendered pictures keeps.
+
+``python tests/bench/run.py training``. On a GPU both are compiled and in bf16; on a CPU neither is
+compiled, which takes longer there than it gains.
+"""
+
+import time
+
+import torch
+
+from manip_model.build import build_model
+from manip_model.hand_model import HandModel
+from manip_training import optim
+from manip_training.config import compose
+from manip_training.objective import Objective
+from manip_training.parts import make_world, settle
+from manip_training.samples import Piece, Stream
+
+_WARM_UP = 2
+
+
+def measure_training() -> dict[str, float]:
+    """Images/s of ``small``: its training step on rendered pictures, and its backbone's alone.
+
+    Rendering, drawing of scenes, all heads, losses and the optimiser count; both learn all layers.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    gpu = device.type == "cuda"
+    size, steps = (256, 30) if gpu else (16, 3)
+    words = [f"train.batch={size}", f"train.device={device.type}"]
+    config = compose(["preset=small", "+experiment=rendered", *words])
+    backbone = _backbone_rate(config, device, size, steps)
+    rendered = _whole_rate(config, device, size, steps)
+    suffix = "" if gpu else "_cpu"
+    return {
+        f"train_images_s{suffix}": rendered,
+        f"train_backbone_images_s{suffix}": backbone,
+        f"train_ratio_to_backbone{suffix}": rendered / backbone,
+    }
+
+
+def _backbone_rate(config, device: torch.device, size: int, steps: int) -> float:
+    model = build_model(config.model)
+    model.settle(device, torch.bfloat16)
+    net = model.backbone.to(device).train()
+    call = torch.compile(net) if device.type == "cuda" else net
+    image = torch.randint(0, 256, (size, 3, 224, 224), dtype=torch.uint8, device=device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-5, fused=True)
+
+    def step(number: int) -> None:
+        with torch.autocast(device.type, torch.bfloat16):
+            value = call(image).tokens.float().square().mean()
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return size / _seconds(step, steps, device)
+
+
+def _whole_rate(config, device: torch.device, size: int, steps: int) -> float:
+    stream = Stream(make_world(config.data, device), HandModel.open(), config.data.epoch)
+    model = build_model(config.model, stream.hand_model).to(device).train()
+    config = settle(config, model, device, print)
+    objective = Objective(model, config)
+    if device.type == "cuda":
+        objective.call = torch.compile(objective.call)
+    optimizer = optim.make_optimizer(model, config.optim, pretrained=False)
+    told = torch.ones(size, dtype=torch.bool, device=device)
+
+    def step(number: int) -> None:
+        piece = Piece(0, number, size, 0, 1)
+        loss = objective(stream.piece(piece, device), told, number)["total"]
+        stream.prepare(Piece(0, number + 1, size, 0, 1), device)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return size / _seconds(step, steps, device)
+
+
+def _seconds(step, steps: int, device: torch.device) -> float:
+    """Of one step, after some that do not count."""
+    for number in range(_WARM_UP + steps):
+        if number == _WARM_UP:
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            began = time.perf_counter()
+        step(number)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / steps
