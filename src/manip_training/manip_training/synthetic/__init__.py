@@ -1,0 +1,1 @@
+"""A synthetic world: hands, objects, lights and cameras drawn at random, with exact labels."""
