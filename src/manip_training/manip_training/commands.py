@@ -148,7 +148,7 @@ def synth_main(argv: list[str]) -> int:
     world = make_world(config.data, choose_device(config.train.device), options.split)
     if options.sheet:
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(options.sheet), sheet(world.batch(40, options.seed))[..., ::-1])
+        cv2.imwrite(str(options.sheet), sheet(world.batch(40, options.seed), columns=10)[..., ::-1])
     shards.write(
         world, options.out, count=options.count, per_shard=options.per_shard, seed=options.seed
     )
