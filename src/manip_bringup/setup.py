@@ -9,7 +9,15 @@ name = "manip_bringup"
 root = Path(__file__).resolve().parents[2]
 shared = [
     (f"share/{name}/{folder}", [os.path.relpath(file) for file in files])
-    for folder in ("launch", "config", "urdf", "assets/demo", "assets/hand", "models")
+    for folder in (
+        "launch",
+        "config",
+        "urdf",
+        "assets/demo",
+        "assets/hand",
+        "assets/amt/small",
+        "models",
+    )
     if (files := sorted(file for file in (root / folder).glob("*") if file.is_file()))
 ]
 

@@ -13,7 +13,7 @@ ROS = re.compile(r"^(rclpy|launch|launch_ros|\w+_msgs|\w+_srvs|\w+_interfaces|ma
 MAY_KNOW = {
     "manip_core": set(),
     "manip_ros": {"manip_core", "manip_msgs"},
-    "manip_perception": {"manip_core", "manip_msgs", "manip_ros"},
+    "manip_perception": {"manip_core", "manip_model", "manip_msgs", "manip_ros"},
     "manip_retargeting": {"manip_core", "manip_msgs", "manip_ros"},
     "manip_control": {"manip_core", "manip_msgs", "manip_ros"},
     "manip_model": {"manip_core"},

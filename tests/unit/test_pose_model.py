@@ -166,7 +166,8 @@ def test_half_precision_agrees_within_its_steps(model, image):
     exact = model(image, CAMERA)
     with torch.autocast("cpu", torch.bfloat16):
         half = model(image, CAMERA)
-    assert (half.joints - exact.joints).norm(dim=-1).max() < 2e-3
+        # A bfloat16 has eight bits: 4 mm of a metre.
+        assert (half.joints - exact.joints).norm(dim=-1).max() < 4e-3
     assert (half.vertices - exact.vertices).norm(dim=-1).max() < 4e-3
     assert (half.keypoints_px - exact.keypoints_px).abs().max() < 0.5
 
@@ -263,7 +264,7 @@ def test_without_positions_the_first_generation_sees_a_bag_of_patches(hand_model
         change = (a.joints - b.joints).norm(dim=-1).mean() / (a.joints[0] - a.joints[1]).norm(
             dim=-1
         ).mean()
-        assert (change > 0.05) == positions
+        assert (change > 0.01) == positions
 
 
 def test_pretrained_weights_from_a_local_folder(hand_model, image, tmp_path, caplog):

@@ -17,6 +17,9 @@ from manip_model.config import ModelConfig
 
 _log = logging.getLogger(__name__)
 
+# The summary also hears what is where, coarsely: of so many cells along each side, so much each.
+# Averages alone do not know it, and attention takes long to learn where to look.
+_LAYOUT_CELLS, _LAYOUT_WIDTH = 8, 32
 _POSITIONS = "embeddings.position_embeddings"
 # Of ImageNet, with which DINOv2 was trained.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -93,6 +96,9 @@ class Backbone(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(config.hidden) for _ in config.taps)
         self.fuse = nn.Linear(len(config.taps) * config.hidden, config.width)
         self.fuse_summary = nn.Linear(2 * len(config.taps) * config.hidden, config.width)
+        self.narrow = nn.Linear(config.width, _LAYOUT_WIDTH)
+        self.layout = nn.Linear(_LAYOUT_WIDTH * _LAYOUT_CELLS**2, config.width)
+        self.register_buffer("cells", _cell_shares(config.grid), persistent=False)
         self.asked, self.attention = config.attention, ""
 
     def choose(self, device: torch.device, dtype: torch.dtype) -> str:
@@ -122,7 +128,20 @@ class Backbone(nn.Module):
         all_scales = torch.cat(taken, dim=-1)
         patches = all_scales[:, 1:]
         whole = torch.cat((all_scales[:, 0], patches.mean(1)), dim=-1)
-        return Features(self.fuse(patches), self.fuse_summary(whole))
+        tokens = self.fuse(patches)
+        narrow = Features(F.gelu(self.narrow(tokens)), whole).map()
+        cells = self.cells.to(narrow.dtype)
+        summary = self.fuse_summary(whole) + self.layout((cells @ narrow @ cells.mT).flatten(1))
+        return Features(tokens, summary)
+
+
+def _cell_shares(grid: int) -> Tensor:
+    """``(_LAYOUT_CELLS, grid)`` how much of a line of cells each of ``grid`` patches fills."""
+    edges = torch.linspace(0, 1, _LAYOUT_CELLS + 1)
+    patches = torch.linspace(0, 1, grid + 1)
+    low = torch.maximum(edges[:-1, None], patches[None, :-1])
+    high = torch.minimum(edges[1:, None], patches[None, 1:])
+    return (high - low).clamp(min=0) * _LAYOUT_CELLS
 
 
 def sine_positions(grid: int, width: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Weights and their :class:`ModelConfig` in one file, so that one path is enough to load a model.
 
-A training checkpoint is such a file with one entry more; :func:`load_model` reads both.
+A training checkpoint is such a file with one entry more, and a shipped folder
+(:mod:`manip_model.shards`) holds the same in eight bits; :func:`load_model` reads all three.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from manip_model.build import build_model
 from manip_model.config import ModelConfig
 from manip_model.hand_model import HandModel, load_hand_model
 from manip_model.pose_network import PoseNetwork
+from manip_model.shipped import read_shipped
 
 FORMAT = "manip-model-1"
 
@@ -44,10 +46,10 @@ def load_model(
     device: torch.device | str = "cpu",
     hand_model: HandModel | None = None,
 ) -> PoseNetwork:
-    """The model in a file, ready for use.
+    """The model in a file or a shipped folder, ready for use.
 
     Args:
-        path: As :func:`save_model` or a training run wrote it.
+        path: As :func:`save_model`, a training run or ``manip export`` wrote it.
         device: Where the model shall be.
         hand_model: The hand it speaks of; None: one of the kind it was trained with.
 
@@ -102,8 +104,11 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | P
 
 
 def read(path: str | Path) -> dict:
-    """The contents of a model file, on the CPU; errors as for :func:`load_model`."""
+    """The contents of a model file or of a shipped folder, on the CPU; errors as for
+    :func:`load_model`."""
     path = Path(path)
+    if path.is_dir():
+        return read_shipped(path)
     if not path.is_file():
         raise FileNotFoundError(f"no model file at {path}")
     try:

@@ -55,6 +55,8 @@ class ModelConfig:
         pretrained: Hub name or local folder of DINOv2 weights; empty for random ones.
         frozen_layers: Backbone layers that stay as they were pretrained; -1 is half of them
             where weights are pretrained, none where not.
+        mirror_left: Left hands are shown to the network in the mirror: half as much to learn, but
+            it must be told the side.
         sigma_reparam: Linear layers are sigma-reparameterised.
         position_embedding: First generation only: patches know where they are.
         object_classes: Names of the objects that can be told apart.
@@ -77,6 +79,7 @@ class ModelConfig:
     hand_frames: str = "local"
     pretrained: str = ""
     frozen_layers: int = -1
+    mirror_left: bool = False
     sigma_reparam: bool = True
     position_embedding: bool = True
     object_classes: tuple[str, ...] = YCB_CLASSES
@@ -148,7 +151,7 @@ PRESETS = {
         frame_width=32,
     ),
     # DINOv2-S/14, 22 M parameters.
-    "small": ModelConfig(),
+    "small": ModelConfig(decoder_layers=1, frame_width=128),
     # DINOv2-B/14, 86 M.
     "base": ModelConfig(hidden=768, heads=12, width=768, decoder_layers=3, decoder_heads=12),
     # DINOv2-L/14, 304 M; fused 1024 wide from layers 6, 12, 18 and 24.

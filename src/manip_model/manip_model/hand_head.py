@@ -12,7 +12,7 @@ from manip_model.camera import CropCamera
 from manip_model.config import ModelConfig
 from manip_model.hand_model import HandMesh, HandModel
 from manip_model.precision import exact, exactly
-from manip_model.rotations import matrix_from_6d, mirrored, rotvec_from_matrix
+from manip_model.rotations import matrix_from_6d, mirrored, none_in_6d, rotvec_from_matrix
 
 NUM_JOINTS = 16
 # The network's unit of length [m]: a palm's.
@@ -25,7 +25,7 @@ _DEPTH_STEP = 0.15
 # Scores of patches are so many times as sharp as attention's: they must single out one of many.
 _SHARPNESS = 4.0
 # Outputs that refine a guess start small.
-SMALL_GAMMA = 0.1
+SMALL_GAMMA = 0.3
 
 
 def output(width: int, size: int, gamma: float = SMALL_GAMMA) -> nn.Linear:
@@ -66,11 +66,16 @@ class HandHead(nn.Module):
         width = config.width
         self.size, self.grid = config.image_size, config.grid
         self.hand_model = hand_model
-        self.queries = nn.Parameter(torch.randn(1, NUM_JOINTS + NUM_KEYPOINTS + 1, width) * 0.02)
+        # As large as what is added to them: smaller ones take long to tell the joints apart.
+        self.queries = nn.Parameter(torch.randn(1, NUM_JOINTS + NUM_KEYPOINTS + 1, width))
         self.side_embedding = nn.Embedding(3, width)
         self.camera_embedding = nn.Linear(4, width)
         self.decoder = Decoder(width, config.decoder_heads, config.decoder_layers)
         self.rotation = output(width, 6)
+        # The same from the token of the whole hand, each joint by weights of its own: what one
+        # layer for all joints can say, it must first learn to tell the joints apart for.
+        self.all_rotations = output(width, 6 * NUM_JOINTS)
+        self.all_offsets = output(width, 3 * NUM_KEYPOINTS)
         self.shape = output(width, 10)
         self.place = output(width, 3)
         self.side = output(width, 2)
@@ -99,7 +104,10 @@ class HandHead(nn.Module):
         pose_tokens, joint_tokens, whole = tokens.split((NUM_JOINTS, NUM_KEYPOINTS, 1), dim=1)
         whole = whole[:, 0]
 
-        six, offset = exact(self.rotation(pose_tokens)), exact(self.offset(joint_tokens)) * UNIT
+        all_six = exact(self.all_rotations(whole)).unflatten(-1, (NUM_JOINTS, 6))
+        all_offsets = exact(self.all_offsets(whole)).unflatten(-1, (NUM_KEYPOINTS, 3))
+        six = exact(self.rotation(pose_tokens)) + all_six
+        offset = UNIT * (exact(self.offset(joint_tokens)) + all_offsets)
         shape, place = exact(self.shape(whole)), exact(self.place(whole))
         side_logits = exact(self.side(whole))
         scores = self.keypoint_query(joint_tokens) @ self.keypoint_key(features.tokens).mT
@@ -137,7 +145,7 @@ class HandHead(nn.Module):
 
         The network speaks of right hands: a left one is what it would be in the mirror.
         """
-        as_right = matrix_from_6d(six + six.new_tensor((1.0, 0.0, 0.0, 0.0, 1.0, 0.0)))
+        as_right = matrix_from_6d(six + none_in_6d(six))
         return torch.where((side == 0)[:, None, None, None], mirrored(as_right), as_right)
 
     def _wrist(self, place: Tensor, camera: CropCamera) -> Tensor:

@@ -132,7 +132,7 @@ class HandModel(nn.Module):
             translation: ``(B, 3)`` [m].
             side: ``(B,)`` int64, a row of ``manip_core.hand.SIDES``: 0 left, 1 right.
         """
-        size = len(rotations)
+        size = rotations.shape[0]
         for name, value, expected in (
             ("rotations", rotations, (size, NUM_MESH_JOINTS, 3, 3)),
             ("shape", shape, (size, NUM_SHAPE)),

@@ -40,16 +40,22 @@ def hand_frames(mesh: HandMesh) -> tuple[Tensor, Tensor]:
         the normal of wrist, index and little knuckle, placed amid wrist and knuckles.
     """
     joints = mesh.joints
-    tips = joints[:, _TIPS]
+    tips = _rows(joints, _TIPS)
     wrist = joints[:, _WRIST]
     z = nn.functional.normalize(joints[:, _MIDDLE] - wrist, dim=-1)
     across = joints[:, _INDEX] - joints[:, _LITTLE]
     x = nn.functional.normalize(torch.cross(across, z, dim=-1), dim=-1)
     palm = torch.stack((x, torch.cross(z, x, dim=-1), z), dim=-1)
-    middle = joints[:, _PALM].mean(1)
-    rotations = torch.cat((mesh.rotations, mesh.rotations[:, _DISTAL], palm[:, None]), dim=1)
+    middle = _rows(joints, _PALM).mean(1)
+    rotations = torch.cat((mesh.rotations, _rows(mesh.rotations, _DISTAL), palm[:, None]), dim=1)
     origins = torch.cat((mesh.origins, tips, middle[:, None]), dim=1)
     return rotations, origins
+
+
+def _rows(values: Tensor, chosen: list[int]) -> Tensor:
+    """Some rows of ``(B, N, …)``; an index of their numbers would have to come from the host, which
+    a captured CUDA graph cannot fetch from."""
+    return torch.stack([values[:, row] for row in chosen], dim=1)
 
 
 def local_features(mesh: HandMesh) -> Tensor:

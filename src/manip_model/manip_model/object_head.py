@@ -10,7 +10,7 @@ from manip_model.backbone import Features
 from manip_model.config import NUM_OBJECT_QUERIES, ModelConfig
 from manip_model.hand_head import UNIT, HandPrediction, output
 from manip_model.precision import exact, exactly
-from manip_model.rotations import matrix_from_6d
+from manip_model.rotations import matrix_from_6d, none_in_6d
 
 # Objects start at the middle of the grasp of a hand.
 _REACH = UNIT
@@ -50,7 +50,7 @@ class ObjectHead(nn.Module):
         tokens = self.decoder(self.queries + features.summary[:, None], context)
         six = exact(self.rotation(tokens))
         with exactly(six):
-            rotation = matrix_from_6d(six + six.new_tensor((1.0, 0.0, 0.0, 0.0, 1.0, 0.0)))
+            rotation = matrix_from_6d(six + none_in_6d(six))
         return ObjectPrediction(
             class_logits=exact(self.classes(tokens)),
             position=joints.detach().mean(1, keepdim=True) + _REACH * exact(self.offset(tokens)),

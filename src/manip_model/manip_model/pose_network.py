@@ -14,9 +14,10 @@ from manip_model.hand_head import HandHead, output
 from manip_model.hand_model import HandModel
 from manip_model.hand_regions import vertex_regions
 from manip_model.local_frames import HandEncoder
+from manip_model.mirror import LEFT, RIGHT, mirror_input, mirror_output, told_side
 from manip_model.object_head import ObjectHead
 from manip_model.outputs import ModelOutput
-from manip_model.precision import exact
+from manip_model.precision import exact, exactly
 from manip_model.refinement import Refinement, Upsampler
 from manip_model.sigma_reparam import fold_, sigma_layers
 
@@ -73,13 +74,26 @@ class PoseNetwork(nn.Module):
         Raises:
             ValueError: A picture or a camera of another form; the message says what came.
         """
-        size = len(image)
+        # Not len(): traced for any number of pictures, it would count those of the example.
+        size = image.shape[0]
         dtype = torch.promote_types(self.hand_head.queries.dtype, torch.float32)
         camera = CropCamera.of(camera, size, image.device, dtype)
         if hint is None:
             hint = side if side is not None else torch.full((size,), -1, device=image.device)
         if self.training and torch.is_grad_enabled():
             self.update_sigma()
+        if not self.config.mirror_left:
+            return self._see(image, camera, side, hint)
+        told = told_side(side, hint)
+        left = told == LEFT
+        seen = self._see(*mirror_input(image, camera, left), *[torch.full_like(told, RIGHT)] * 2)
+        with exactly(seen.joints):
+            return mirror_output(seen, left, self.config.image_size)
+
+    def _see(
+        self, image: Tensor, camera: CropCamera, side: Tensor | None, hint: Tensor
+    ) -> ModelOutput:
+        """As :meth:`forward`, of hands as they are."""
         seen, seen_objects = self.encode(image)
         hand = self.hand_head(seen, camera, side, hint)
         points, hand_tokens = self.hand_encoder(hand.mesh)

@@ -81,6 +81,12 @@ def _quaternion(m: Tensor) -> Tensor:
     return F.normalize(rows.gather(-2, best).squeeze(-2), dim=-1)
 
 
+def none_in_6d(like: Tensor) -> Tensor:
+    """``(6,)`` of no rotation, of ``like``'s dtype and device."""
+    # Made on the device: a captured CUDA graph cannot fetch numbers from the host.
+    return matrix_to_6d(torch.eye(3, dtype=like.dtype, device=like.device))
+
+
 def skew(vector: Tensor) -> Tensor:
     """``(…, 3, 3)`` with ``skew(a) @ b = a x b``."""
     x, y, z = vector.unbind(-1)
@@ -110,5 +116,5 @@ def geodesic(a: Tensor, b: Tensor) -> Tensor:
 
 def mirrored(rotation: Tensor) -> Tensor:
     """Rotations ``(…, 3, 3)`` as seen in a mirror across the plane x = 0."""
-    flip = rotation.new_tensor((-1.0, 1.0, 1.0))
+    flip = 1 - 2 * torch.eye(3, dtype=rotation.dtype, device=rotation.device)[0]
     return flip[:, None] * rotation * flip

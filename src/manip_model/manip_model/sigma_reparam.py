@@ -147,9 +147,14 @@ def reparameterise_(module: nn.Module, *, keep_norm: bool = False) -> nn.Module:
         ``module``.
     """
     for name, linear in _children_of(module, nn.Linear):
-        if "embed" not in name:
+        if is_reparameterised(name):
             _replace(module, name, SigmaLinear(linear, keep_norm=keep_norm))
     return module
+
+
+def is_reparameterised(name: str) -> bool:
+    """Whether :func:`reparameterise_` replaces a linear layer of that name."""
+    return "embed" not in name
 
 
 def fold_(module: nn.Module) -> nn.Module:

@@ -102,4 +102,20 @@ def _mediapipe(**config) -> HandEstimator:
         raise ValueError(f"{error}; the fields of the mediapipe config are {fields}") from error
 
 
+def _amt(**config) -> HandEstimator:
+    from manip_perception.amt_estimator import AmtConfig, AmtEstimator
+    from manip_perception.runtimes import Unusable
+
+    try:
+        settings = AmtConfig(**config)
+    except TypeError as error:
+        fields = ", ".join(AmtConfig.__dataclass_fields__)
+        raise ValueError(f"{error}; the fields of the amt config are {fields}") from error
+    try:
+        return AmtEstimator(settings)
+    except Unusable as error:
+        raise ValueError(f"{error}; make sim ESTIMATOR=amt sets up what it needs") from error
+
+
 register("mediapipe", _mediapipe)
+register("amt", _amt)

@@ -1,22 +1,18 @@
 """Hands by MediaPipe's hand landmarker, placed in space by :mod:`manip_perception.metric`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from mediapipe import Image, ImageFormat
 from mediapipe.tasks.python import BaseOptions, vision
 
-from manip_core import resources
 from manip_core.camera import CameraIntrinsics
 from manip_core.hand import LEFT, RIGHT, Hand
 from manip_perception.contact import ContactConfig, contact_likelihood
 from manip_perception.estimator import HandEstimator, checked_image
+from manip_perception.hand_finder import SIDE_NAMES, task_file_of
 from manip_perception.metric import MetricConfig, MetricHand
-
-TASK_FILE = "models/hand_landmarker.task"
-_SIDES = {"Left": LEFT, "Right": RIGHT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +40,11 @@ class MediaPipeConfig:
 
 
 class MediaPipeEstimator(HandEstimator):
-    """MediaPipe Tasks' HandLandmarker in video mode.
-
-    It names hands as they are for images that are not mirrored, which is what a camera delivers
-    (measured on real and rendered right hands and their mirror images), so its names stay.
-    """
+    """MediaPipe Tasks' HandLandmarker in video mode."""
 
     def __init__(self, config: MediaPipeConfig | None = None):
         self.config = config or MediaPipeConfig()
-        path = Path(self.config.model) if self.config.model else _task_file()
-        if not path.is_file():
-            raise FileNotFoundError(f"no hand landmark model at {path}")
+        path = task_file_of(self.config.model)
         score = self.config.min_confidence
         options = vision.HandLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(path)),
@@ -93,7 +83,7 @@ class MediaPipeEstimator(HandEstimator):
             self._landmarker = None
 
     def _hand(self, landmarks, world, names, stamp: float, camera: CameraIntrinsics) -> Hand:
-        side = _SIDES[names[0].category_name]
+        side = SIDE_NAMES[names[0].category_name]
         # Fractions of the image; the depth, from the wrist's, is in image widths.
         raw = np.array([(p.x, p.y, p.z) for p in landmarks])
         pixels = raw[:, :2] * (camera.width, camera.height) - 0.5
@@ -127,12 +117,3 @@ class MediaPipeEstimator(HandEstimator):
         # A day at most: the landmarker's own clock overflows far later.
         self._milliseconds += int(np.clip(round(step * 1e3), 1, 86_400_000))
         return self._milliseconds
-
-
-def _task_file() -> Path:
-    try:
-        return resources.find(TASK_FILE)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{error}. Make it by: python scripts/make_hand_landmarker.py"
-        ) from error

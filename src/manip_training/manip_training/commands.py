@@ -19,6 +19,7 @@ from hydra.types import RunMode
 
 from manip_core.resources import find
 from manip_model.checkpoint import load_model
+from manip_model.shards import INDEX
 from manip_training.config import TrainConfig, compose, flat, register, word_of
 from manip_training.distributed import choose_device
 from manip_training.interrupts import INTERRUPTED, TrainingError
@@ -280,8 +281,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _model_of(path: Path) -> Path:
-    """The model file that is meant: of a run folder the best one, or the last where none is."""
-    if not path.is_dir():
+    """The model that is meant: of a run folder the best one, or the last where none is."""
+    if not path.is_dir() or (path / INDEX).is_file():
         return path
     best, last = (path / "checkpoints" / name for name in ("best.pt", "last.pt"))
     if best.exists() or not last.exists():

@@ -8,15 +8,14 @@ from manip_model.export import BUDGET_MM, Pictures, export
 from manip_training.synthetic.world import SyntheticWorld
 from manip_training.synthetic.world_config import WorldConfig
 
-# Half of them set the levels, half check them.
-_PICTURES, _SEED = 64, 2026
+_PICTURES, _SEED = 96, 2026
 
 
 def rendered_pictures(size: int, count: int = _PICTURES, seed: int = _SEED) -> Pictures:
     """Rendered hands, ``size`` pixels wide, to calibrate on."""
     world = SyntheticWorld(WorldConfig(), size=size)
     batch = world.batch(count, seed=seed)
-    return Pictures(image=batch["image"], camera=batch["camera"], side=batch["side"])
+    return Pictures(**{name: batch[name] for name in ("image", "camera", "side", "joints")})
 
 
 def main(argv: list[str]) -> int:
@@ -30,7 +29,7 @@ def main(argv: list[str]) -> int:
         "--budget-mm",
         type=float,
         default=BUDGET_MM,
-        help="what rounding activations may move the joints by; layers stay exact until it is met",
+        help="by so much rounding activations may let the error grow; layers stay exact until then",
     )
     options = parser.parse_args(argv)
     model = load_model(_model_of(options.model))

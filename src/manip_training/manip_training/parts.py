@@ -174,7 +174,8 @@ def evaluate_on(
         dataset=samples.name,
         split=samples.split,
         boxes=f"ground truth keypoints, {samples.box_scale} x",
-        side_given=side_given,
+        # Who sees left hands in the mirror must know which they are.
+        side_given=side_given or model.config.mirror_left,
         command=command,
     )
     return evaluate(

@@ -67,7 +67,8 @@ def write(world, folder: str | Path, *, count: int, per_shard: int = 1000, seed:
         "hand_model": "open",
         "world": asdict(world.config),
     }
-    _begin(folder, about)
+    # As it will be read again: JSON has no tuples.
+    _begin(folder, json.loads(json.dumps(about)))
     model = HandModel.open()
     for shard in range(-(-count // per_shard)):
         path = folder / f"shard-{shard:05d}.tar"
