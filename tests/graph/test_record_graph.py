@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 from harness import running, sim
 from rosbags.highlevel import AnyReader
@@ -11,9 +12,7 @@ from rosbags.highlevel import AnyReader
 from manip_bringup.graph import GRAPHS, replay
 from manip_core import interfaces
 from manip_core.interfaces import CAMERA_INFO, OBSERVATION, TARGET
-
-# Discovery of one topic after the other takes so long on loaded cores.
-START_SLACK_S = 1.0
+from manip_ros.conversions import to_seconds
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,13 @@ def bag(tmp_path_factory):
         finally:
             listener.close()
     heard = {
-        topic.name: [t for t in listener.arrived[topic.name] if t < killed]
+        topic.name: [
+            to_seconds(msg.header.stamp)
+            for msg, arrived in zip(
+                listener.received[topic.name], listener.arrived[topic.name], strict=False
+            )
+            if arrived < killed - 1.0
+        ]
         for topic in (CAMERA_INFO, OBSERVATION, TARGET)
     }
     return folder, heard, killed
@@ -41,24 +46,26 @@ def bag(tmp_path_factory):
 def test_a_killed_recorder_leaves_a_bag_that_is_whole_up_to_the_last_second(bag):
     folder, heard, killed = bag
     with AnyReader([folder]) as reader:
-        counts = {c.topic: c.msgcount for c in reader.connections}
-        began, ended = reader.start_time * 1e-9, reader.end_time * 1e-9
+        recorded = {c.topic for c in reader.connections}
+        ended = reader.end_time * 1e-9
         types = {c.topic: c.msgtype for c in reader.connections}
-        messages = [
-            reader.deserialize(raw, connection.msgtype)
-            for connection, _, raw in reader.messages()
-            if connection.topic == TARGET.name
-        ]
+        messages = {name: [] for name in heard}
+        for connection, _, raw in reader.messages():
+            if connection.topic in heard:
+                messages[connection.topic].append(reader.deserialize(raw, connection.msgtype))
     assert killed - ended < 1.0
-    # Recorder and listener join when each is ready: what both heard begins with the later one.
-    # A message may reach the one just before, the other just after that.
-    for name, times in heard.items():
-        both = [t for t in times if began + START_SLACK_S < t < killed - 1.0]
-        assert counts[name] >= len(both) > 10, name
+    for name, stamps in heard.items():
+        kept = [m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for m in messages[name]]
+        # The recorder may have joined later than who listened here; from then on it has all.
+        both = [stamp for stamp in stamps if stamp > kept[0] - 1e-6]
+        assert len(both) > 10, name
+        gaps = np.abs(np.array(kept)[:, None] - both).min(axis=0)
+        assert gaps.max() < 1e-6, name
     assert types[OBSERVATION.name] == "manip_msgs/msg/HandObservation"
-    assert len(messages[0].names) == 22
-    recorded = set(counts) - {"/camera/image_raw/compressed"}
-    assert recorded <= {topic.name for topic in interfaces.TOPICS}
+    assert len(messages[TARGET.name][0].names) == 22
+    assert recorded - {"/camera/image_raw/compressed"} <= {
+        topic.name for topic in interfaces.TOPICS
+    }
 
 
 def test_a_bag_runs_through_the_graph_again(bag, probe):
