@@ -46,13 +46,13 @@ bench: setup-dev
 snapshot: setup
 	@.venv/bin/manip snapshot --out docs/images
 
-clip:
-	python3 -m venv .venv-clip && .venv-clip/bin/pip install -q -r requirements/clip.txt
-	.venv-clip/bin/python scripts/make_demo_clip.py --out assets/demo
+clip: setup-train
+	.venv/bin/pip install -q -r requirements/clip.txt
+	.venv/bin/python scripts/make_demo_clip.py --out assets/demo
 
 hand:
-	python3 -m venv .venv-clip && .venv-clip/bin/pip install -q -r requirements/clip.txt
-	.venv-clip/bin/python scripts/make_open_hand.py
+	python3 -m venv .venv-hand && .venv-hand/bin/pip install -q -r requirements/hand.txt
+	.venv-hand/bin/python scripts/make_open_hand.py
 
 clean:
 	rm -rf build install log log-build.txt .venv .venv-* models

