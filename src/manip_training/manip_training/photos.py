@@ -104,8 +104,10 @@ def predict(model: nn.Module, seen: list[Seen], device: torch.device) -> dict[st
         camera = one.crop.camera.scaled(size, size)
         image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
         given = torch.tensor([[camera.fx, camera.fy, camera.cx, camera.cy]], dtype=torch.float32)
+        # Who sees left hands in the mirror must know which they are.
+        side = torch.tensor([one.side], device=device) if model.config.mirror_left else None
         with torch.inference_mode():
-            said = model(image.to(device), given.to(device))
+            said = model(image.to(device), given.to(device), side)
         joints = said.joints[0].double().cpu().numpy()
         values = {
             "joints": joints,
