@@ -45,15 +45,21 @@ def compare(a: ModelOutput, b: ModelOutput, **tolerance):
         )
 
 
-@pytest.mark.parametrize("generation", ["transformer", "first_generation"])
+@pytest.mark.parametrize(
+    ("generation", "cells"), [("transformer", 56), ("first_generation", 8), ("convolutional", 56)]
+)
 @torch.no_grad()
-def test_shapes_are_as_documented(hand_model, image, generation):
+def test_shapes_are_as_documented(hand_model, image, generation, cells):
     out = make(hand_model, generation=generation)(image, CAMERA)
     shapes = {
         **{"side_logits": (2,), "side": (), "mano_rotations": (16, 3, 3), "mano_pose": (48,)},
         **{"mano_shape": (10,), "translation": (3,), "vertices": (778, 3), "mano_joints": (21, 3)},
         **{"coarse_joints": (21, 3), "joints": (21, 3), "joints_log_variance": (21, 3)},
-        **{"keypoints_px": (21, 2), "keypoint_logits": (21, 64), "object_class_logits": (10, 21)},
+        **{
+            "keypoints_px": (21, 2),
+            "keypoint_logits": (21, cells**2),
+            "object_class_logits": (10, 21),
+        },
         **{"object_position": (10, 3), "object_rotation": (10, 3, 3)},
         **{"object_confidence_logits": (10,), "contact_point": (10, 3)},
         **{"contact_confidence_logits": (10,), "contact_type_logits": (10, 4)},
@@ -172,10 +178,10 @@ def test_half_precision_agrees_within_its_steps(model, image):
     assert (half.keypoints_px - exact.keypoints_px).abs().max() < 0.5
 
 
-def test_every_linear_is_reparameterised_but_embeddings(hand_model):
+def test_every_linear_is_reparameterised_but_embeddings_and_the_prior(hand_model):
     model = make(hand_model)
     plain = [n for n, m in model.named_modules() if type(m) is torch.nn.Linear]
-    assert plain and all("embedding" in name for name in plain)
+    assert plain and all("embedding" in name or name.startswith("prior.") for name in plain)
     without = make(hand_model, sigma_reparam=False)
     assert not without.sigma_gammas()
 

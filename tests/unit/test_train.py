@@ -26,12 +26,14 @@ from manip_training import batch_size, objective, optim, parts
 from manip_training.config import OptimConfig, compose
 from manip_training.distributed import Team, layers_of
 from manip_training.interrupts import INTERRUPTED, TrainingError
-from manip_training.run_folder import read_metrics
+from manip_training.run_folder import RunFolder, read_metrics
 from manip_training.train import train
 from micro_training import MICRO, micro
 
 PLAIN = [f"augment.{name}=0" for name in ("roll", "zoom", "shift", "brightness", "contrast")]
 PLAIN += [f"augment.{name}=0" for name in ("colour", "noise", "blur", "occlusion")]
+# Batch norms see each part of a batch by itself.
+NO_NORMS = ("model.prior_width=0",)
 LONG = ("train.steps=14", "run.save_every=4")
 # Losses that are means over all labels of a part of a batch, of which not all have as many.
 PLAIN += [f"loss.{name}=0" for name in ("hand_coarse", "contact", "diversity", "reprojection")]
@@ -197,8 +199,33 @@ def test_a_new_run_may_start_from_weights(tmp_path):
     assert all(
         torch.allclose(start[name], after[name], atol=1e-6)
         for name in start
-        if not name.endswith((".u", ".v"))
+        if not name.endswith((".u", ".v", ".running_mean", ".running_var", ".num_batches_tracked"))
     )
+
+
+def test_a_transformer_may_start_from_a_convolutional_network(tmp_path):
+    run(tmp_path / "a", "train.steps=2", "model.generation=convolutional")
+    best = tmp_path / "a" / "checkpoints" / "best.pt"
+    run(tmp_path / "b", "train.steps=1", "optim.lr=1e-12", "optim.ema=0", f"train.init={best}")
+    start, after = checkpoint.read(best)["weights"], weights(tmp_path / "b")
+    learnt = [n for n in start if n.startswith("prior.") and n.endswith((".weight", ".bias"))]
+    assert len(learnt) > 30
+    assert all(torch.allclose(start[name], after[name], atol=1e-6) for name in learnt)
+    with pytest.raises(ValueError, match="does not fit"):
+        run(tmp_path / "c", "train.steps=1", f"train.init={best}", "model.prior_width=16")
+
+
+def test_what_norms_measured_is_averaged_with_the_weights():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    ema = optim.Ema(model, 0.5)
+    before = model[1].running_mean.clone()
+    model(torch.rand(2, 3, 8, 8) + 5)
+    moved = model[1].running_mean.clone()
+    ema.update()
+    with ema.applied():
+        # The first update's decay is 1/10.
+        assert torch.allclose(model[1].running_mean, before.lerp(moved, 0.9))
+    assert torch.equal(model[1].running_mean, moved)
 
 
 def _spoil(monkeypatch, spoils):
@@ -307,8 +334,8 @@ def test_a_full_disk_costs_a_checkpoint_not_the_training(small_disk, capsys):
 
 
 def test_accumulation_is_the_same_batch_in_parts(tmp_path):
-    # Without the layers that update themselves at each pass.
-    words = (*PLAIN, "model.sigma_reparam=false", "run.eval_every=0")
+    # Without the layers that update themselves at each pass, and the norms that see a part alone.
+    words = (*PLAIN, *NO_NORMS, "model.sigma_reparam=false", "run.eval_every=0")
     for pieces in (1, 4):
         run(tmp_path / str(pieces), *words, f"train.accumulate={pieces}")
     whole, parted = (losses(tmp_path / str(pieces)) for pieces in (1, 4))
@@ -316,15 +343,16 @@ def test_accumulation_is_the_same_batch_in_parts(tmp_path):
 
 
 def test_two_processes_train_as_one_does(tmp_path):
-    run(tmp_path / "one", *PLAIN, "run.eval_every=4")
-    started = script(f"run.folder={tmp_path}/two", *PLAIN, processes=2)
+    words = (*PLAIN, *NO_NORMS, "run.eval_every=4")
+    run(tmp_path / "one", *words)
+    started = script(f"run.folder={tmp_path}/two", *words, processes=2)
     said, _ = started.communicate(timeout=110)
     assert started.returncode == 0, said
     one = losses(tmp_path / "one")
     for strategy in ("ddp", "fsdp"):
         folder = tmp_path / f"two-{strategy}"
         assert one == pytest.approx(losses(folder), rel=1e-4), strategy
-        assert run(folder, *PLAIN, "run.resume=auto").step == 6
+        assert run(folder, *words, "run.resume=auto").step == 6
         alone, spread = weights(tmp_path / "one"), weights(folder)
         assert alone.keys() == spread.keys()
         assert all(alone[k].shape == spread[k].shape for k in alone)
@@ -333,6 +361,7 @@ def test_two_processes_train_as_one_does(tmp_path):
             for f in (tmp_path / "one", folder)
         ]
         assert figures[0] == pytest.approx(figures[1], rel=1e-3)
+    assert RunFolder(tmp_path / "two-norms").last.is_file()
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -526,6 +555,11 @@ def main(words):
             folder = f"{config.run.folder}-{strategy}"
             config = replace(config, run=replace(config.run, folder=folder))
             train(config, parts=micro(config), callbacks=[Enough(steps)])
+    # With the norms of the prior, which see what each process has.
+    ways = ["train.distributed=fsdp", "train.steps=1", "model.prior_width=8"]
+    config = compose([*MICRO, *words, *ways])
+    config = replace(config, run=replace(config.run, folder=f"{config.run.folder}-norms"))
+    train(config, parts=micro(config))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import logging
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from manip_model.attention import choose_attention
 from manip_model.config import ModelConfig
+from manip_model.features import Features, Normalise, cell_shares
 
 _log = logging.getLogger(__name__)
 
@@ -21,50 +21,6 @@ _log = logging.getLogger(__name__)
 # Averages alone do not know it, and attention takes long to learn where to look.
 _LAYOUT_CELLS, _LAYOUT_WIDTH = 8, 32
 _POSITIONS = "embeddings.position_embeddings"
-# Of ImageNet, with which DINOv2 was trained.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass
-class Features:
-    """What an encoder sees: ``tokens`` ``(B, G*G, D)`` row by row, ``summary`` ``(B, D)``."""
-
-    tokens: Tensor
-    summary: Tensor
-
-    def map(self) -> Tensor:
-        """``(B, D, G, G)``."""
-        grid = int(self.tokens.shape[1] ** 0.5)
-        return self.tokens.transpose(1, 2).unflatten(-1, (grid, grid))
-
-
-class Normalise(nn.Module):
-    """Pictures of any usual dtype to what the network was trained on."""
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.size = size
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        """``(B, 3, S, S)`` RGB, uint8 of 0 to 255 or floating point of 0 to 1, as ``dtype``.
-
-        Raises:
-            ValueError: Another shape or dtype.
-        """
-        if image.ndim != 4 or tuple(image.shape[1:]) != (3, self.size, self.size):
-            raise ValueError(
-                f"image must be (B, 3, {self.size}, {self.size}), got {tuple(image.shape)}: "
-                "crop with manip_core.preprocessing"
-            )
-        if image.dtype == torch.uint8:
-            image = image.to(torch.promote_types(dtype, torch.float32)) / 255
-        elif not image.is_floating_point():
-            raise ValueError(
-                f"image must be uint8 of 0 to 255 or floating point of 0 to 1, got {image.dtype}"
-            )
-        return ((image - self.mean) / self.std).to(dtype)
 
 
 class Backbone(nn.Module):
@@ -98,7 +54,7 @@ class Backbone(nn.Module):
         self.fuse_summary = nn.Linear(2 * len(config.taps) * config.hidden, config.width)
         self.narrow = nn.Linear(config.width, _LAYOUT_WIDTH)
         self.layout = nn.Linear(_LAYOUT_WIDTH * _LAYOUT_CELLS**2, config.width)
-        self.register_buffer("cells", _cell_shares(config.grid), persistent=False)
+        self.register_buffer("cells", cell_shares(_LAYOUT_CELLS, config.grid), persistent=False)
         self.asked, self.attention = config.attention, ""
 
     def choose(self, device: torch.device, dtype: torch.dtype) -> str:
@@ -133,15 +89,6 @@ class Backbone(nn.Module):
         cells = self.cells.to(narrow.dtype)
         summary = self.fuse_summary(whole) + self.layout((cells @ narrow @ cells.mT).flatten(1))
         return Features(tokens, summary)
-
-
-def _cell_shares(grid: int) -> Tensor:
-    """``(_LAYOUT_CELLS, grid)`` how much of a line of cells each of ``grid`` patches fills."""
-    edges = torch.linspace(0, 1, _LAYOUT_CELLS + 1)
-    patches = torch.linspace(0, 1, grid + 1)
-    low = torch.maximum(edges[:-1, None], patches[None, :-1])
-    high = torch.minimum(edges[1:, None], patches[None, 1:])
-    return (high - low).clamp(min=0) * _LAYOUT_CELLS
 
 
 def sine_positions(grid: int, width: int) -> Tensor:

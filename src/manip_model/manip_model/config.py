@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 # Allowed names, best first where an order matters; "auto" takes the first that works.
 ATTENTION_KINDS = ("auto", "flash_attention_3", "flash_attention_2", "sdpa", "eager")
-GENERATIONS = ("transformer", "first_generation")
+GENERATIONS = ("transformer", "first_generation", "convolutional")
 HAND_FRAMES = ("local", "global")
 
 # The 21 objects of DexYCB (YCB object set), in the order of its class numbers 1 to 21.
@@ -43,10 +43,12 @@ class ModelConfig:
 
     Attributes:
         generation: ``"transformer"`` (DINOv2 backbone) or ``"first_generation"`` (three patch
-            encoders from scratch).
+            encoders from scratch) or ``"convolutional"`` (the spatial prior alone).
         image_size, patch_size: In [px]; the image is square.
         hidden, layers, heads: Width, depth and attention heads of the backbone.
         taps: Layers (1-based) whose features are fused.
+        prior_width: Of the spatial prior's first layer, a multiple of 8; 0 for none. Its norms
+            see in training what one process holds of a batch.
         width: Width of the fused features and of all heads.
         decoder_layers, decoder_heads: Of each head's transformer decoder.
         frame_width: Width of the encoder of the 22-frame hand.
@@ -61,7 +63,7 @@ class ModelConfig:
         position_embedding: First generation only: patches know where they are.
         object_classes: Names of the objects that can be told apart.
         attention: One of ``ATTENTION_KINDS``.
-        checkpointing: Activations are computed again in the backward pass.
+        checkpointing: Activations of transformer layers are computed again in the backward pass.
     """
 
     generation: str = "transformer"
@@ -71,6 +73,7 @@ class ModelConfig:
     layers: int = 12
     heads: int = 6
     taps: tuple[int, ...] = (3, 6, 9, 12)
+    prior_width: int = 32
     width: int = 384
     decoder_layers: int = 2
     decoder_heads: int = 6
@@ -107,6 +110,10 @@ class ModelConfig:
             raise ValueError(f"taps must be rising layer numbers, got {self.taps}")
         if not 1 <= self.taps[0] <= self.taps[-1] <= self.layers:
             raise ValueError(f"taps must lie within 1 and {self.layers}, got {self.taps}")
+        if self.prior_width < 0 or self.prior_width % 8:
+            raise ValueError(f"prior_width must be 0 or a multiple of 8, got {self.prior_width}")
+        if self.generation == "convolutional" and not self.prior_width:
+            raise ValueError("a convolutional network needs a prior_width, got 0")
         if self.refine_steps < 0:
             raise ValueError(f"refine_steps must be 0 or more, got {self.refine_steps}")
         if not -1 <= self.frozen_layers <= self.layers:
@@ -145,6 +152,7 @@ PRESETS = {
         layers=4,
         heads=4,
         taps=(1, 2, 3, 4),
+        prior_width=8,
         width=96,
         decoder_layers=1,
         decoder_heads=4,

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from manip_model.attention import Decoder
 from manip_model.config import CONTACT_TYPES, NUM_CONTACTS, ModelConfig
-from manip_model.hand_head import UNIT, HandPrediction, output
+from manip_model.hand_head import HandPrediction, output
+from manip_model.hand_numbers import UNIT
 from manip_model.object_head import ObjectPrediction
 from manip_model.precision import exact, exactly
 

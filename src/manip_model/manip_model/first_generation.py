@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from manip_model.attention import Decoder
-from manip_model.backbone import Features, Normalise, sine_positions
+from manip_model.backbone import sine_positions
 from manip_model.config import ModelConfig
+from manip_model.features import Features, Normalise
 from manip_model.hand_model import HandModel
 from manip_model.pose_network import PoseNetwork
 from manip_model.sigma_reparam import reparameterise_

@@ -4,24 +4,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from manip_core.hand_skeleton import NUM_KEYPOINTS
 from manip_model.attention import Decoder
-from manip_model.backbone import Features
 from manip_model.camera import CropCamera
 from manip_model.config import ModelConfig
-from manip_model.hand_model import HandMesh, HandModel
+from manip_model.features import Features
+from manip_model.hand_model import HandModel
+from manip_model.hand_numbers import NUM_JOINTS, Hand, HandNumbers, hand_of
 from manip_model.precision import exact, exactly
-from manip_model.rotations import matrix_from_6d, mirrored, none_in_6d, rotvec_from_matrix
 
-NUM_JOINTS = 16
-# The network's unit of length [m]: a palm's.
-UNIT = 0.1
-# A hand that fills its crop spans about this much, in [m]: where depth starts.
-_SPAN = 0.25
-# Depth changes by so much of itself for one unit of output: some 0.1 m, as in the other directions.
-# (At one for one its gradient, ten times the others', is all that the shared layers hear.)
-_DEPTH_STEP = 0.15
 # Scores of patches are so many times as sharp as attention's: they must single out one of many.
 _SHARPNESS = 4.0
 # Outputs that refine a guess start small.
@@ -38,22 +31,14 @@ def output(width: int, size: int, gamma: float = SMALL_GAMMA) -> nn.Linear:
 
 
 @dataclass
-class HandPrediction:
+class HandPrediction(Hand):
     """What the hand head says, and the tokens that later stages read.
 
-    Shapes and units are those of :class:`manip_model.outputs.ModelOutput`.
+    Attributes:
+        joint_tokens: ``(B, 21, D)``.
+        tokens: ``(B, 38, D)`` all of the head's.
     """
 
-    side_logits: Tensor
-    side: Tensor
-    mano_rotations: Tensor
-    mano_pose: Tensor
-    mano_shape: Tensor
-    translation: Tensor
-    mesh: HandMesh
-    coarse_joints: Tensor
-    keypoints_px: Tensor
-    keypoint_logits: Tensor
     joint_tokens: Tensor
     tokens: Tensor
 
@@ -84,15 +69,21 @@ class HandHead(nn.Module):
         self.keypoint_key = nn.Linear(width, width)
 
     def forward(
-        self, features: Features, camera: CropCamera, side: Tensor | None, hint: Tensor
+        self,
+        features: Features,
+        camera: CropCamera,
+        side: Tensor | None,
+        hint: Tensor,
+        first: HandNumbers | None = None,
     ) -> HandPrediction:
         """Predict from features.
 
         Args:
-            features: Of the backbone.
+            features: Of the backbone, with what the prior sees.
             camera: Of the crops.
             side: ``(B,)`` whose mesh to build; None or -1: the likelier one.
             hint: ``(B,)`` what the network is told of the side; -1 for nothing.
+            first: A guess to go on from.
         """
         told = self.side_embedding(hint + 1) + self.camera_embedding(
             self._seen_by(camera).to(features.tokens.dtype)
@@ -106,32 +97,19 @@ class HandHead(nn.Module):
 
         all_six = exact(self.all_rotations(whole)).unflatten(-1, (NUM_JOINTS, 6))
         all_offsets = exact(self.all_offsets(whole)).unflatten(-1, (NUM_KEYPOINTS, 3))
-        six = exact(self.rotation(pose_tokens)) + all_six
-        offset = UNIT * (exact(self.offset(joint_tokens)) + all_offsets)
-        shape, place = exact(self.shape(whole)), exact(self.place(whole))
-        side_logits = exact(self.side(whole))
-        scores = self.keypoint_query(joint_tokens) @ self.keypoint_key(features.tokens).mT
-        logits = exact(scores) * (_SHARPNESS * joint_tokens.shape[-1] ** -0.5)
-        likelier = side_logits.detach().argmax(-1)
-        side = likelier if side is None else torch.where(side < 0, likelier, side)
-        with exactly(six):
-            rotations = self._rotations(six, side)
-            wrist = self._wrist(place, camera)
-            translation = wrist - self.hand_model.wrist(shape, side)
-            return HandPrediction(
-                side_logits=side_logits,
-                side=side,
-                mano_rotations=rotations,
-                mano_pose=rotvec_from_matrix(rotations).flatten(1),
-                mano_shape=shape,
-                translation=translation,
-                mesh=self.hand_model(rotations, shape, translation, side),
-                coarse_joints=wrist[:, None] + offset,
-                keypoints_px=self._soft_argmax(logits),
-                keypoint_logits=logits,
-                joint_tokens=joint_tokens,
-                tokens=tokens,
-            )
+        numbers = HandNumbers(
+            six=exact(self.rotation(pose_tokens)) + all_six,
+            offset=exact(self.offset(joint_tokens)) + all_offsets,
+            shape=exact(self.shape(whole)),
+            place=exact(self.place(whole)),
+            side=exact(self.side(whole)),
+            heat=self._heat(joint_tokens, features.tokens, first),
+        )
+        with exactly(numbers.six):
+            if first is not None:
+                numbers = numbers + first
+            hand = hand_of(numbers, self.hand_model, camera, self.size, side)
+        return HandPrediction(**vars(hand), joint_tokens=joint_tokens, tokens=tokens)
 
     def _seen_by(self, camera: CropCamera) -> Tensor:
         """``(B, 4)`` field of view and where the optical axis meets the crop."""
@@ -140,26 +118,13 @@ class HandHead(nn.Module):
         view = half / camera.focal
         return torch.cat((view.log(), (camera.centre - middle) / camera.focal), dim=-1)
 
-    def _rotations(self, six: Tensor, side: Tensor) -> Tensor:
-        """Local rotations ``(B, 16, 3, 3)`` of ``(B, 16, 6)`` changes to none.
-
-        The network speaks of right hands: a left one is what it would be in the mirror.
-        """
-        as_right = matrix_from_6d(six + none_in_6d(six))
-        return torch.where((side == 0)[:, None, None, None], mirrored(as_right), as_right)
-
-    def _wrist(self, place: Tensor, camera: CropCamera) -> Tensor:
-        """Wrist ``(B, 3)`` [m]: place across in half crops, depth as a factor on the expected."""
-        half = self.size / 2
-        pixel = (self.size - 1) / 2 + half * place[:, :2]
-        expected = camera.focal.mean(-1) / self.size * _SPAN
-        depth = expected * (_DEPTH_STEP * place[:, 2]).clamp(-4, 4).exp()
-        return camera.unproject(pixel[:, None], depth[:, None])[:, 0]
-
-    def _soft_argmax(self, logits: Tensor) -> Tensor:
-        """Mean pixel ``(B, 21, 2)`` of the distribution over patches."""
-        patch = self.size / self.grid
-        centre = torch.arange(self.grid, device=logits.device, dtype=logits.dtype) * patch
-        centre = centre + (patch - 1) / 2
-        heat = torch.softmax(logits, dim=-1).unflatten(-1, (self.grid, self.grid))
-        return torch.stack((heat.sum(-2) @ centre, heat.sum(-1) @ centre), dim=-1)
+    def _heat(self, joints: Tensor, patches: Tensor, first: HandNumbers | None) -> Tensor:
+        """Logits of the keypoints ``(B, 21, F*F)`` over the patches, or over the guess's cells."""
+        scores = self.keypoint_query(joints) @ self.keypoint_key(patches).mT
+        scores = exact(scores) * (_SHARPNESS * joints.shape[-1] ** -0.5)
+        if first is None:
+            return scores
+        fine = int(first.heat.shape[-1] ** 0.5)
+        scores = scores.unflatten(-1, (self.grid, self.grid))
+        scores = F.interpolate(scores, size=(fine, fine), mode="bilinear", align_corners=False)
+        return scores.flatten(2)

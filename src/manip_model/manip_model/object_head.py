@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from manip_model.attention import Decoder
-from manip_model.backbone import Features
 from manip_model.config import NUM_OBJECT_QUERIES, ModelConfig
-from manip_model.hand_head import UNIT, HandPrediction, output
+from manip_model.features import Features
+from manip_model.hand_head import HandPrediction, output
+from manip_model.hand_numbers import UNIT
 from manip_model.precision import exact, exactly
 from manip_model.rotations import matrix_from_6d, none_in_6d
 

@@ -31,7 +31,8 @@ class ModelOutput:
         joints_log_variance: ``(B, 21, 3)`` log of the variance [m²] of each coordinate of joints
             relative to the wrist.
         keypoints_px: ``(B, 21, 2)`` in the crop [px], from the 2D head, not projected.
-        keypoint_logits: ``(B, 21, G*G)`` over the patches, row by row.
+        keypoint_logits: ``(B, 21, F*F)``, row by row, over the patches, or over the cells of the
+            spatial prior where there is one.
         object_class_logits: ``(B, 10, C)``.
         object_position: ``(B, 10, 3)``.
         object_rotation: ``(B, 10, 3, 3)`` object frame to camera.

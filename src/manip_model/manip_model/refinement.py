@@ -6,11 +6,13 @@ from torch.nn import functional as F
 
 from manip_core.hand_skeleton import NUM_KEYPOINTS
 from manip_model.attention import Decoder
-from manip_model.backbone import Features
 from manip_model.camera import CropCamera
 from manip_model.config import ModelConfig
-from manip_model.hand_head import UNIT, output
+from manip_model.features import Features
+from manip_model.hand_head import output
+from manip_model.hand_numbers import UNIT
 from manip_model.precision import exact
+from manip_model.spatial_prior import channels_of
 
 
 def sample_features(features: Tensor, pixels: Tensor, size: int) -> Tensor:
@@ -38,25 +40,32 @@ class Refinement(nn.Module):
         super().__init__()
         width = config.width
         self.size = config.image_size
-        self.sampled = nn.Linear(width // 2, width)
+        self.sampled = nn.Linear(width // 2 + channels_of(config), width)
         self.place_embedding = nn.Linear(5, width)
         self.decoder = Decoder(width, config.decoder_heads, 1)
         self.change = output(width, 3)
 
     def forward(
-        self, joints: Tensor, tokens: Tensor, fine: Tensor, hand: Tensor, camera: CropCamera
+        self,
+        joints: Tensor,
+        tokens: Tensor,
+        maps: list[Tensor],
+        hand: Tensor,
+        camera: CropCamera,
     ) -> tuple[Tensor, Tensor]:
         """Refined joints and tokens.
 
         Args:
             joints: ``(B, 21, 3)`` in [m].
             tokens: ``(B, 21, D)`` of the joints.
-            fine: ``(B, D/2, 2G, 2G)`` feature map.
+            maps: Features over the whole crop: the upsampled ones ``(B, D/2, 2G, 2G)``, and the
+                prior's ``(B, C, F, F)`` where there is one.
             hand: ``(B, 22, D)`` tokens of the hand in its local frames.
             camera: Of the crops.
         """
         pixels = camera.project(joints)
-        seen = self.sampled(sample_features(fine, pixels, self.size))
+        looked = [sample_features(one, pixels, self.size) for one in maps]
+        seen = self.sampled(torch.cat(looked, dim=-1))
         relative = (joints - joints[:, :1]) / UNIT
         place = torch.cat((relative, (pixels / self.size - 0.5).clamp(-2, 2)), dim=-1)
         x = tokens + seen + self.place_embedding(place.to(tokens.dtype)) + hand[:, :NUM_KEYPOINTS]

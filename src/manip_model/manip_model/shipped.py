@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from manip_model.shards import plain_weights, read_index, read_stored
 from manip_model.sigma_reparam import SigmaLinear, is_reparameterised
+from manip_model.spatial_prior import unfolded
 
 
 def read_shipped(folder: str | Path) -> dict:
@@ -23,9 +24,24 @@ def read_shipped(folder: str | Path) -> dict:
     weights = {
         name: torch.from_numpy(value) for name, value in plain_weights(read_stored(folder)).items()
     }
+    weights = _with_norms(weights)
     if index["config"]["sigma_reparam"]:
         weights = _unfolded(weights)
     return {"config": index["config"], "hand": index["hand"], "weights": weights}
+
+
+def _with_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a network whose prior has batch norms, from folded ones."""
+    found = dict(weights)
+    for name, weight in weights.items():
+        layer = name.removesuffix(".weight")
+        # Of the prior's convolutions those three cells wide have norms.
+        if name.startswith("prior.") and weight.ndim == 4 and weight.shape[-1] == 3:
+            bias = found.pop(f"{layer}.bias")
+            found |= {
+                f"{layer}.{key}": value for key, value in unfolded(found.pop(name), bias).items()
+            }
+    return found
 
 
 def _unfolded(weights: dict[str, Tensor]) -> dict[str, Tensor]:

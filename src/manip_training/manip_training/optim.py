@@ -103,8 +103,12 @@ def scale_gradients(parameters: list[nn.Parameter], norm: float, limit: float) -
                 parameter.grad.mul_(limit / norm)
 
 
+# Of batch norms: they go with the weights with which they were measured.
+_MEASURED = ("running_mean", "running_var")
+
+
 class Ema:
-    """A moving average of the weights that learn, in their own precision.
+    """A moving average of the weights that learn, in their own precision, and of norms' statistics.
 
     Early on the decay is (1 + n) / (10 + n) after n updates, so that the start is soon forgotten
     (as in TensorFlow's ``ExponentialMovingAverage``).
@@ -114,6 +118,7 @@ class Ema:
         self.decay = decay
         self.updates = 0
         self._of = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._of |= {n: b for n, b in model.named_buffers() if n.rpartition(".")[2] in _MEASURED}
         self._mean = {name: p.detach().clone() for name, p in self._of.items()}
 
     @torch.no_grad()
@@ -121,7 +126,11 @@ class Ema:
         """Take in the weights as they are now."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        torch._foreach_lerp_(list(self._mean.values()), list(self._of.values()), 1 - decay)
+        for sharded in (False, True):
+            names = [name for name, of in self._of.items() if isinstance(of, DTensor) == sharded]
+            if names:
+                means, of = [self._mean[n] for n in names], [self._of[n] for n in names]
+                torch._foreach_lerp_(means, of, 1 - decay)
 
     @contextmanager
     @torch.no_grad()

@@ -114,9 +114,7 @@ class Trainer:
         self.config = settle(config, self.model, crew.device, self.say)
         self.wrapped = self.objective = Objective(self.model, self.config)
         if config.train.init and held is None:
-            start = checkpoint.read(config.train.init)
-            weights = at_resolution(start["weights"], self.model)
-            checkpoint.put_weights(self.model, weights, config.train.init)
+            self._begin_with(config.train.init)
         self.step, self.best, self.bad, self.bad_in_a_row = 0, math.inf, 0, 0
         self.figures: dict = {}
         self._choose_batch()
@@ -168,6 +166,16 @@ class Trainer:
         for logger in self.loggers:
             logger.close()
         self.progress.close()
+
+    def _begin_with(self, path: str) -> None:
+        """Take over the weights in a model file; of a convolutional one, the prior's alone."""
+        start = checkpoint.read(path)
+        weights = at_resolution(start["weights"], self.model)
+        kind = start["config"]["generation"]
+        if kind == "convolutional" != self.model.config.generation:
+            prior = {name: value for name, value in weights.items() if name.startswith("prior.")}
+            weights = self.model.state_dict() | prior
+        checkpoint.put_weights(self.model, weights, path)
 
     def _step(self) -> bool:
         """One optimiser step; returns whether the run shall end after it."""
