@@ -87,6 +87,23 @@ def test_the_first_guess_is_the_start_of_the_transformer():
         assert torch.allclose(getattr(whole, name), getattr(guess, name), atol=1e-5), name
 
 
+@pytest.mark.parametrize("sigma", [False, True])
+def test_a_network_that_heeds_the_prior_starts_close_to_it(sigma):
+    apart = []
+    for heeding in (False, True):
+        torch.manual_seed(0)
+        config = preset("tiny", image_size=112, sigma_reparam=sigma)
+        model = build_model(config, HandModel.open()).eval()
+        if heeding:
+            model.heed_prior_()
+        with torch.no_grad():
+            guess = 0.1 * model.prior(seen(2)).numbers.offset
+            joints = model(seen(2), CAMERA).joints
+        # Places relative to the wrist, of which the guess is one.
+        apart.append(((joints - joints[:, :1]) - (guess - guess[:, :1])).norm(dim=-1).mean())
+    assert apart[1] < 0.35 * apart[0]
+
+
 def _last_layers(head):
     return (
         *(head.rotation, head.all_rotations, head.all_offsets),

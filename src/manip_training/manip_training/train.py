@@ -174,6 +174,7 @@ class Trainer:
         kind = start["config"]["generation"]
         if kind == "convolutional" != self.model.config.generation:
             prior = {name: value for name, value in weights.items() if name.startswith("prior.")}
+            self.model.heed_prior_()
             weights = self.model.state_dict() | prior
         checkpoint.put_weights(self.model, weights, path)
 
