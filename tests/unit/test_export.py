@@ -61,7 +61,7 @@ def joints_mm(found, expected):
 
 
 def test_what_ships_is_nearly_the_network_that_was_trained(model, exported):
-    assert exported.layers == 74
+    assert exported.layers == 75
     assert exported.rounded > 60
     assert exported.error_mm > 10
     assert abs(exported.weights_mm - exported.error_mm) < 0.3

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # Of ImageNet, with which DINOv2 was trained.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,3 +62,21 @@ def cell_shares(cells: int, grid: int) -> Tensor:
     low = torch.maximum(edges[:-1, None], parts[None, :-1])
     high = torch.minimum(edges[1:, None], parts[None, 1:])
     return (high - low).clamp(min=0) * cells
+
+
+def sample_features(features: Tensor, pixels: Tensor, size: int) -> Tensor:
+    """Bilinear features ``(B, N, D)`` at ``pixels`` ``(B, N, 2)`` of a ``size`` px crop.
+
+    Args:
+        features: ``(B, D, G, G)`` over the whole crop.
+        pixels: (0, 0) is the centre of the top left pixel; beyond the border the border's counts.
+        size: Side of the crop [px].
+    """
+    # align_corners=False: -1 and 1 are the outer edges of the picture, half a pixel out.
+    grid = (pixels + 0.5) * (2 / size) - 1
+    # A place that is no number, or far out, makes grid_sample's backward pass read anywhere.
+    grid = grid.nan_to_num(0.0).clamp(-3, 3)
+    sampled = F.grid_sample(
+        features, grid[:, :, None].to(features.dtype), padding_mode="border", align_corners=False
+    )
+    return sampled[..., 0].transpose(1, 2)

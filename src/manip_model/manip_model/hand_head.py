@@ -10,10 +10,11 @@ from manip_core.hand_skeleton import NUM_KEYPOINTS
 from manip_model.attention import Decoder
 from manip_model.camera import CropCamera
 from manip_model.config import ModelConfig
-from manip_model.features import Features
+from manip_model.features import Features, sample_features
 from manip_model.hand_model import HandModel
-from manip_model.hand_numbers import NUM_JOINTS, Hand, HandNumbers, hand_of
+from manip_model.hand_numbers import NUM_JOINTS, Hand, HandNumbers, hand_of, soft_argmax
 from manip_model.precision import exact, exactly
+from manip_model.spatial_prior import PriorFeatures, channels_of
 
 # Scores of patches are so many times as sharp as attention's: they must single out one of many.
 _SHARPNESS = 4.0
@@ -67,6 +68,12 @@ class HandHead(nn.Module):
         self.offset = output(width, 3)
         self.keypoint_query = nn.Linear(width, width)
         self.keypoint_key = nn.Linear(width, width)
+        if config.prior_width:
+            # What the prior sees at its own keypoints, and where those are.
+            self.at_keypoint = nn.Linear(channels_of(config) + 2, width)
+            self.layout = nn.Sequential(
+                nn.Linear(2 * NUM_KEYPOINTS, width), nn.GELU(), nn.Linear(width, width)
+            )
 
     def forward(
         self,
@@ -74,7 +81,7 @@ class HandHead(nn.Module):
         camera: CropCamera,
         side: Tensor | None,
         hint: Tensor,
-        first: HandNumbers | None = None,
+        prior: PriorFeatures | None = None,
     ) -> HandPrediction:
         """Predict from features.
 
@@ -83,13 +90,15 @@ class HandHead(nn.Module):
             camera: Of the crops.
             side: ``(B,)`` whose mesh to build; None or -1: the likelier one.
             hint: ``(B,)`` what the network is told of the side; -1 for nothing.
-            first: A guess to go on from.
+            prior: With a guess to go on from.
         """
         told = self.side_embedding(hint + 1) + self.camera_embedding(
             self._seen_by(camera).to(features.tokens.dtype)
         )
         # Every query begins with the gist of the picture, and asks for what it lacks.
         queries = self.queries + (told + features.summary)[:, None]
+        if prior is not None:
+            queries = queries + self._at_keypoints(prior)
         context = torch.cat((features.tokens, features.summary[:, None]), dim=1)
         tokens = self.decoder(queries, context)
         pose_tokens, joint_tokens, whole = tokens.split((NUM_JOINTS, NUM_KEYPOINTS, 1), dim=1)
@@ -103,11 +112,11 @@ class HandHead(nn.Module):
             shape=exact(self.shape(whole)),
             place=exact(self.place(whole)),
             side=exact(self.side(whole)),
-            heat=self._heat(joint_tokens, features.tokens, first),
+            heat=self._heat(joint_tokens, features.tokens, prior),
         )
         with exactly(numbers.six):
-            if first is not None:
-                numbers = numbers + first
+            if prior is not None:
+                numbers = numbers + prior.numbers
             hand = hand_of(numbers, self.hand_model, camera, self.size, side)
         return HandPrediction(**vars(hand), joint_tokens=joint_tokens, tokens=tokens)
 
@@ -118,13 +127,25 @@ class HandHead(nn.Module):
         view = half / camera.focal
         return torch.cat((view.log(), (camera.centre - middle) / camera.focal), dim=-1)
 
-    def _heat(self, joints: Tensor, patches: Tensor, first: HandNumbers | None) -> Tensor:
+    def _at_keypoints(self, prior: PriorFeatures) -> Tensor:
+        """``(B, 38, D)`` for the queries: local features to each keypoint's, all places to the
+        whole hand's."""
+        heat = exact(prior.numbers.heat)
+        with exactly(heat):
+            pixels = soft_argmax(heat, self.size)
+        places = (pixels / self.size - 0.5).to(prior.fine.dtype)
+        local = sample_features(prior.fine, pixels, self.size)
+        keypoints = self.at_keypoint(torch.cat((local, places), dim=-1))
+        whole = self.layout(places.flatten(1))[:, None]
+        return torch.cat((whole.expand(-1, NUM_JOINTS, -1), keypoints, whole), dim=1)
+
+    def _heat(self, joints: Tensor, patches: Tensor, prior: PriorFeatures | None) -> Tensor:
         """Logits of the keypoints ``(B, 21, F*F)`` over the patches, or over the guess's cells."""
         scores = self.keypoint_query(joints) @ self.keypoint_key(patches).mT
         scores = exact(scores) * (_SHARPNESS * joints.shape[-1] ** -0.5)
-        if first is None:
+        if prior is None:
             return scores
-        fine = int(first.heat.shape[-1] ** 0.5)
+        fine = prior.fine.shape[-1]
         scores = scores.unflatten(-1, (self.grid, self.grid))
         scores = F.interpolate(scores, size=(fine, fine), mode="bilinear", align_corners=False)
         return scores.flatten(2)

@@ -74,14 +74,14 @@ class PoseNetwork(HandNetwork):
     ) -> ModelOutput:
         """See the base class."""
         seen, seen_objects = self.encode(image)
-        first, maps = None, []
+        found, maps = None, []
         if self.prior:
             found = self.prior(image)
             together = seen_objects is seen
             seen = self.joined(seen, found)
             seen_objects = seen if together else self.joined(seen_objects, found)
-            first, maps = found.numbers, [found.fine]
-        hand = self.hand_head(seen, camera, side, hint, first)
+            maps = [found.fine]
+        hand = self.hand_head(seen, camera, side, hint, found)
         points, hand_tokens = self.hand_encoder(hand.mesh)
         joints, joint_tokens, refinements = hand.coarse_joints, hand.joint_tokens, []
         if self.refinements:

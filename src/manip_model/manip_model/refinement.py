@@ -8,29 +8,11 @@ from manip_core.hand_skeleton import NUM_KEYPOINTS
 from manip_model.attention import Decoder
 from manip_model.camera import CropCamera
 from manip_model.config import ModelConfig
-from manip_model.features import Features
+from manip_model.features import Features, sample_features
 from manip_model.hand_head import output
 from manip_model.hand_numbers import UNIT
 from manip_model.precision import exact
 from manip_model.spatial_prior import channels_of
-
-
-def sample_features(features: Tensor, pixels: Tensor, size: int) -> Tensor:
-    """Bilinear features ``(B, N, D)`` at ``pixels`` ``(B, N, 2)`` of a ``size`` px crop.
-
-    Args:
-        features: ``(B, D, G, G)`` over the whole crop.
-        pixels: (0, 0) is the centre of the top left pixel; beyond the border the border's counts.
-        size: Side of the crop [px].
-    """
-    # align_corners=False: -1 and 1 are the outer edges of the picture, half a pixel out.
-    grid = (pixels + 0.5) * (2 / size) - 1
-    # A place that is no number, or far out, makes grid_sample's backward pass read anywhere.
-    grid = grid.nan_to_num(0.0).clamp(-3, 3)
-    sampled = F.grid_sample(
-        features, grid[:, :, None].to(features.dtype), padding_mode="border", align_corners=False
-    )
-    return sampled[..., 0].transpose(1, 2)
 
 
 class Refinement(nn.Module):
