@@ -86,6 +86,18 @@ def test_later_rows_of_a_group_have_fewer_pixels(resolution):
         assert steps[order == coarse].max() < steps[order == fine].min()
 
 
+def test_small_pictures_lose_no_more_than_large_ones():
+    """A hand is so many pixels wide in a photo, whatever the network's size."""
+    half = Resolution(112, (95.0, 96.0), "cpu")
+    picture = torch.nn.functional.avg_pool2d(255 * noise(len(SHRINK)), 2).to(torch.uint8)
+    seen = half.apply(picture, Draw(len(SHRINK), torch.Generator().manual_seed(0))).float()
+    steps = (seen[..., 1:] - seen[..., :-1]).abs().mean((1, 2, 3))
+    order = torch.tensor(SHRINK)
+    # Some are sharpened, which alone makes a difference.
+    assert steps[order == 2].min() > 0.9 * steps[order == 1].min()
+    assert steps[order == 4].max() < 0.7 * steps[order == 1].min()
+
+
 def test_a_size_that_blocks_do_not_fill_is_refused():
     with pytest.raises(ValueError, match="multiple of 8 px, got 100"):
         Resolution(100, (50.0, 90.0), "cpu")

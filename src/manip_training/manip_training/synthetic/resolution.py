@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from manip_training.synthetic.draw import Draw
 
-# How many times fewer pixels along each side images have, by their row in the batch, over and over.
+# How many times fewer pixels along each side than a crop of 224 px images have, by their row in the
+# batch, over and over: photographed hands are some 40 to 224 px wide, whatever the network's size.
 SHRINK = (1, 2, 1, 3, 1, 2, 4, 5)
+FULL = 224
 BLOCK = 8
 # Grey that is stored as 0.
 MIDDLE = 128 / 255
@@ -71,13 +73,14 @@ class Resolution:
         for first, shrink in enumerate(SHRINK[: len(image)]):
             rows = slice(first, None, len(SHRINK))
             part = image[rows].float() / 255
-            if shrink > 1:
-                side = max(round(self._size / shrink / BLOCK), 1) * BLOCK
+            side = max(round(FULL / shrink / BLOCK), 1) * BLOCK
+            shrunk = side < self._size
+            if shrunk:
                 part = F.adaptive_avg_pool2d(part, side)
                 # Grey; the larger pictures have that of the renderer.
                 part = (part + noise[rows] * draw.normal_like(part[:, :1])).clamp(0, 1)
             part = self.compress(part, quality[rows], sharpen[rows])
-            if shrink > 1:
+            if shrunk:
                 part = F.interpolate(part, self._size, mode="bilinear", align_corners=False)
             changed[rows] = (part.clamp(0, 1) * 255).round().to(torch.uint8)
         return changed
