@@ -18,6 +18,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "can_hand_node = manip_control.can_hand_node:main",
             "control_node = manip_control.control_node:main",
             "mujoco_robot_node = manip_control.mujoco_robot_node:main",
         ]

@@ -5,6 +5,7 @@ import pytest
 
 from manip_control.allegro_drivers import HAND_DRIVERS, hand_driver, our_names
 from manip_control.controller import ENGAGED, HOLD, ControlConfig, Controller
+from manip_control.jerk_limits import stopping_time
 from manip_core.robot_model import HAND_JOINTS, JOINT_NAMES, home, limits
 
 LIMITS = limits("right")
@@ -83,11 +84,15 @@ def test_cannot_engage_without_joint_states():
 def test_watchdog_stops_the_robot_within_limits_when_targets_end():
     bench = Bench()
     bench.engage()
-    bench.follow(HOME + 0.5, 0.2)
+    bench.follow(HOME + 1.0, 0.4)
     assert not bench.controller.limiter.at_rest
-    bench.tick(round(0.1 / DT) + 1)
-    braking = np.max(np.abs(bench.controller.limiter.velocity) / LIMITS.acceleration)
-    bench.tick(round(braking / DT) + 2)
+    bench.tick(round(0.1 / DT))
+    limiter = bench.controller.limiter
+    braking = stopping_time(
+        limiter.velocity, limiter.acceleration, LIMITS.acceleration, limiter.jerk
+    ).max()
+    assert braking > 2 * DT
+    bench.tick(int(braking / DT) + 2)
     assert bench.controller.limiter.at_rest and bench.controller.reason == "no fresh target"
     bench.assert_within_limits()
 

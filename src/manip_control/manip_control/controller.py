@@ -1,90 +1,61 @@
-"""Clutch, gate, watchdog and limiter: what stands between a target and the robot."""
+"""What stands between a target and the robot: all layers of safety, in one place.
 
-from dataclasses import dataclass
+Each layer is a module of its own: `gate`, `clutch`, `uncertainty`, `limiter` (with `guard` and
+`singularity`), `watchdog`, `arm_report` and `emergency_stop`. This one says in which order they
+speak.
+
+How a node uses it::
+
+    controller = Controller.for_robot(config, guard_config, side, engagement=number)
+    controller.on_joint_states(names, positions, now)      # each joint state
+    controller.on_target(names, positions, stamp, confidence, now, deviation)  # each target
+    controller.on_arm_status(program_running=..., safety_mode_ok=..., speed_scaling=...)
+    controller.on_heartbeat(now)                           # while an operator's page is open
+    controller.stop("red button")                          # emergency stop, latched
+    controller.reset_stop()
+    controller.set_mode(ENGAGED, now)                      # clutch
+    command = controller.step(now)                         # at the command rate
+
+``on_joint_states``, ``on_target`` and ``on_arm_status`` raise ValueError for what they refuse;
+nothing has changed then.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 
+from manip_control.arm_report import ArmReport, tracking_share
+from manip_control.clutch import ENGAGED, HOLD, MODES, Clutch
+from manip_control.command import Command
+from manip_control.control_config import ControlConfig
+from manip_control.emergency_stop import EmergencyStop
+from manip_control.gate import Gate
+from manip_control.guard import Guard, GuardConfig
 from manip_control.limiter import Limiter
-from manip_core.robot_model import Limits
+from manip_control.operator_warnings import warnings_of
+from manip_control.predictor import Predictor
+from manip_control.singularity import Singularity
+from manip_control.uncertainty import speed_share
+from manip_control.watchdog import FROZEN, Watchdog
+from manip_core.hand import RIGHT
+from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES, Limits, limits
 
-HOLD, ENGAGED = 0, 1
-MODES = (HOLD, ENGAGED)
+__all__ = ["ENGAGED", "HOLD", "MODES", "Command", "ControlConfig", "Controller"]
 
-# Longest step the limiter is asked to make, in control periods: after a longer pause the robot
-# moves less, never faster.
-_LONGEST_STEP = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlConfig:
-    """How the controller behaves.
-
-    Attributes:
-        rate: Commands a second.
-        gain: How hard the error to the target is closed, in [1/s].
-        feed_forward: Share of the targets' own velocity that is added, 0 to 1. 1 follows a steady
-            motion without lag and overshoots every turn; 0 lags by 1/gain.
-        auto_engage: Engage by itself whenever the robot is ready and the operator has not released
-            the clutch. For simulation.
-        target_timeout: Targets that arrive later than this after the last one stop the robot [s].
-        release_timeout: Time without targets after which the clutch is released [s].
-        state_timeout: Age of the joint states beyond which nothing is commanded [s].
-        state_release: Age of the joint states beyond which the clutch is released [s].
-        max_age, max_future: Oldest and farthest future stamp of a target that is taken [s].
-        min_confidence: Targets below this are not followed.
-        max_deviation: Difference of an arm joint from its command that releases the clutch [rad].
-        speed_fraction: Share of the robot's velocity limits that is used, above 0 to 1.
-    """
-
-    rate: float = 125.0
-    gain: float = 20.0
-    feed_forward: float = 0.5
-    auto_engage: bool = False
-    target_timeout: float = 0.1
-    release_timeout: float = 1.0
-    state_timeout: float = 0.1
-    state_release: float = 0.5
-    max_age: float = 0.5
-    max_future: float = 0.05
-    min_confidence: float = 0.3
-    max_deviation: float = 0.35
-    speed_fraction: float = 1.0
-
-    def __post_init__(self):
-        if not 10.0 <= self.rate <= 1000.0:
-            raise ValueError(f"rate must be within 10 and 1000 Hz, got {self.rate}")
-        if not 0.0 <= self.feed_forward <= 1.0:
-            raise ValueError(f"feed_forward must be within 0 and 1, got {self.feed_forward}")
-        if not 0.0 < self.speed_fraction <= 1.0:
-            raise ValueError(f"speed_fraction must be above 0 to 1, got {self.speed_fraction}")
-        for name in ("target_timeout", "release_timeout", "state_timeout", "max_age"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Command:
-    """What to send to the robot.
-
-    Attributes:
-        positions: ``(n,)`` in [rad], in the order of the controller's names.
-        stamp: Exposure of the image behind it [s]; ``None`` before the first target.
-        fresh: True for the first command made from that image.
-    """
-
-    positions: np.ndarray
-    stamp: float | None
-    fresh: bool
+# A late step makes up for the time that passed up to so many control periods; after a longer pause
+# the robot goes on as if there had been none.
+_LATEST_STEP = 1.5
+# A stopped arm's command goes to where the arm is if they differ by more than this [rad], at this
+# share of the speed limits.
+_APART, _ALIGN_SPEED = 0.01, 0.3
 
 
 class Controller:
     """Turns targets into safe commands. All times are arguments, in [s] on one clock.
 
     Attributes:
-        mode: ``HOLD`` or ``ENGAGED``.
-        reason: Why the robot stands still, in words; empty while it follows.
-        engagement: Number of the present (or last) engagement.
-        rejected: Count of targets and joint states that were refused.
+        limiter: Holds the commanded position, velocity and acceleration.
+        speed: Share of the speed limits that the last step could use: arm, hand.
     """
 
     def __init__(
@@ -95,27 +66,87 @@ class Controller:
         *,
         arm_joints: int = 6,
         engagement: int = 0,
+        guard: Guard | None = None,
     ):
-        """Control the joints ``names`` (the first ``arm_joints`` are the arm's)."""
+        """Control the joints ``names`` (the first ``arm_joints`` are the arm's).
+
+        Without a ``guard`` nobody looks at collisions, boxes and singularities: that is for robots
+        other than the suite's own. `for_robot` gives the suite's own all there is.
+        """
         self.config = config
         self.names = tuple(names)
-        self._index = {name: i for i, name in enumerate(names)}
         self._arm = slice(0, arm_joints)
-        self.limiter = Limiter(limits, gain=config.gain)
-        self.mode = HOLD
-        self.reason = "waiting for joint states"
-        self.engagement = engagement
-        self.rejected = 0
+        rise_time = np.full(len(names), config.hand_rise_time)
+        rise_time[self._arm] = config.arm_rise_time
+        self.limiter = Limiter(limits, limits.acceleration / rise_time, guard)
+        self.speed = (1.0, 1.0)
+        self._guard = guard
+        self._singularity = None if guard is None else Singularity(guard.model, config)
+        self._gate = Gate(config, names)
+        self._clutch = Clutch(config, engagement)
+        self._watchdog = Watchdog(config)
+        self._predictor = Predictor(config)
+        self._stop = EmergencyStop()
+        self._report = ArmReport()
+        self._confidence, self._deviation = 0.0, np.nan
         self._measured: np.ndarray | None = None
-        self._measured_at = -np.inf
-        self._target: np.ndarray | None = None
-        self._target_at = -np.inf
-        self._target_stamp: float | None = None
-        self._velocity = np.zeros(len(self.names))
         self._used_stamp: float | None = None
-        self._engaged_at = -np.inf
-        self._held_by_operator = False
         self._stepped_at: float | None = None
+        self._commanding = False
+        self._paused = False
+        self._aligned: np.ndarray | None = None
+
+    @classmethod
+    def for_robot(
+        cls,
+        config: ControlConfig,
+        guard_config: GuardConfig | None = None,
+        side: str = RIGHT,
+        *,
+        engagement: int = 0,
+    ) -> "Controller":
+        """Control the suite's own robot, at ``config.speed_fraction`` of its speed limits."""
+        own = limits(side)
+        return cls(
+            config,
+            JOINT_NAMES,
+            replace(own, velocity=own.velocity * config.speed_fraction),
+            arm_joints=len(ARM_JOINTS),
+            engagement=engagement,
+            guard=Guard(guard_config or GuardConfig(), side),
+        )
+
+    @property
+    def mode(self) -> int:
+        """``HOLD`` or ``ENGAGED``."""
+        return self._clutch.mode
+
+    @property
+    def reason(self) -> str:
+        """Why the robot stands still, in words; empty while it follows."""
+        return self._stop.reason or self._clutch.reason
+
+    @property
+    def engagement(self) -> int:
+        """Number of the present (or last) engagement."""
+        return self._clutch.engagement
+
+    @property
+    def rejected(self) -> int:
+        """Count of targets, joint states and arm states that were refused."""
+        return self._gate.rejected
+
+    @property
+    def stopped(self) -> bool:
+        """True while the emergency stop is latched."""
+        return self._stop.pressed
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know of the last step, in words."""
+        if self.mode != ENGAGED:
+            return ()
+        return warnings_of(self.limiter, self.names, self._arm, self.speed)
 
     def on_joint_states(self, names, positions, now: float) -> None:
         """Take measured positions: all of ``self.names``, others are passed over.
@@ -123,87 +154,90 @@ class Controller:
         Raises:
             ValueError: Lengths differ, a joint is missing, or a value is not finite.
         """
-        if len(names) != len(positions):
-            raise self._rejection(
-                f"joint state has {len(names)} names and {len(positions)} positions"
-            )
-        given = dict(zip(names, positions, strict=True))
-        try:
-            measured = np.array([given[name] for name in self.names], dtype=float)
-        except KeyError as error:
-            raise self._rejection(f"joint state lacks {error.args[0]!r}") from None
-        if not np.isfinite(measured).all():
-            raise self._rejection("joint state holds values that are not finite")
-        self._measured, self._measured_at = measured, now
+        self._measured = self._gate.joint_states(names, positions)
+        self._watchdog.saw_states(self._measured, now)
 
-    def on_target(self, names, positions, stamp: float, confidence: float, now: float) -> None:
+    def on_target(
+        self,
+        names,
+        positions,
+        stamp: float,
+        confidence: float,
+        now: float,
+        deviation: float = np.nan,
+    ) -> None:
         """Take a target for some or all joints; the others keep the target they had.
+
+        Args:
+            names: Joints it names.
+            positions: Where they are to be, one each [rad].
+            stamp: Exposure of the image behind it [s].
+            confidence: Of the hand behind it, 0 to 1.
+            now: The present [s].
+            deviation: Standard deviation of the hand [m]; NaN where unknown.
 
         Raises:
             ValueError: The target is malformed, stale, from the future, out of order, or too
                 unsure. Nothing has changed then.
         """
-        if len(names) != len(positions):
-            raise self._rejection(f"target has {len(names)} names and {len(positions)} positions")
-        if not names:
-            raise self._rejection("target names no joint")
-        unknown = [name for name in names if name not in self._index]
-        if unknown:
-            raise self._rejection(f"target names unknown joints {unknown}; known: {self.names}")
-        if len(set(names)) != len(names):
-            raise self._rejection("target names a joint twice")
-        values = np.asarray(positions, dtype=float)
-        if not np.isfinite(values).all():
-            raise self._rejection("target holds values that are not finite")
-        if not stamp >= now - self.config.max_age:
-            raise self._rejection(
-                f"target is {now - stamp:.3f} s old, at most {self.config.max_age}"
-            )
-        if stamp > now + self.config.max_future:
-            raise self._rejection(f"target lies {stamp - now:.3f} s in the future")
-        last = self._target_stamp
-        if last is not None and last > now + self.config.max_future:
-            # The clock was set back: the old stamp says nothing any more.
-            last = None
-        if last is not None and stamp <= last:
-            raise self._rejection(f"target's stamp is {last - stamp:.3f} s before the last one's")
-        if not confidence >= self.config.min_confidence:
-            raise self._rejection(
-                f"target's confidence {confidence:.2f} is below {self.config.min_confidence}"
-            )
+        target = self._gate.target(names, positions, stamp, confidence, deviation, now)
         if self.mode != ENGAGED:
             # Not an error: the clutch was released while it was on its way.
             return
-        target = self.limiter.position.copy() if self._target is None else self._target.copy()
-        target[[self._index[name] for name in names]] = values
-        target = np.clip(target, self.limiter.limits.lower, self.limiter.limits.upper)
-        if self._target is not None and last is not None:
-            share = self.config.feed_forward / max(stamp - last, 1e-3)
-            self._velocity = share * (target - self._target)
-            if stamp - last > self.config.target_timeout:
-                self._velocity = np.zeros_like(target)
-        self._target, self._target_at, self._target_stamp = target, now, stamp
+        self._predictor.add(target, self.limiter.position)
+        self._confidence, self._deviation = target.confidence, target.deviation
+        self._watchdog.saw_target(now)
+
+    def on_arm_status(
+        self, *, program_running: bool, safety_mode_ok: bool, speed_scaling: float
+    ) -> None:
+        """Take what the arm's driver says of the arm; until it speaks, all is taken to be well.
+
+        Args:
+            program_running: The program on the arm that takes our commands runs.
+            safety_mode_ok: The arm's safety system lets it move.
+            speed_scaling: Share of the programmed speed at which the arm moves, 0 to 1.
+
+        Raises:
+            ValueError: A share that is none.
+        """
+        try:
+            self._report = ArmReport(
+                program_running=program_running,
+                safety_mode_ok=safety_mode_ok,
+                speed_scaling=speed_scaling,
+            )
+        except ValueError as error:
+            raise self._gate.refusal(str(error)) from None
+
+    def on_heartbeat(self, now: float) -> None:
+        """An operator's page is open."""
+        self._clutch.heartbeat(now)
+
+    def stop(self, reason: str = "") -> None:
+        """Emergency stop: brake within limits, and hold until `reset_stop`."""
+        self._stop.press(reason)
+        self._clutch.hold(self._stop.reason)
+        self._predictor.clear()
+
+    def reset_stop(self) -> tuple[bool, str]:
+        """Take the emergency stop's latch off; the robot holds until somebody engages."""
+        if not self.stopped:
+            return True, "the emergency stop is not pressed"
+        done, message = self._stop.reset(at_rest=self.limiter.at_rest)
+        if done:
+            self._clutch.reason = "the emergency stop was reset"
+        return done, message
 
     def set_mode(self, mode: int, now: float) -> tuple[bool, str]:
         """Engage or release; returns whether it was done, and what happened in words."""
         if mode not in MODES:
             return False, f"mode must be one of {MODES} (hold, engaged), got {mode}"
-        self._held_by_operator = mode == HOLD
         if mode == HOLD:
-            self._release("released by the operator")
+            self._clutch.hold()
+            self._predictor.clear()
             return True, "holding"
-        if self.mode == ENGAGED:
-            return True, "already engaged"
-        if not self._state_is_fresh(now):
-            return False, "cannot engage: no fresh joint states from the robot"
-        if not self.limiter.at_rest:
-            return False, "cannot engage: the robot is still braking"
-        self.limiter.reset(self._measured)
-        self._forget_target()
-        self.mode, self.reason = ENGAGED, "waiting for the hand"
-        self.engagement += 1
-        self._engaged_at = now
-        return True, "engaged from where the robot is"
+        return self._engage(now, automatic=False)
 
     def step(self, now: float) -> Command | None:
         """The command for this moment, or ``None`` where nothing may be sent."""
@@ -212,78 +246,124 @@ class Controller:
         self._stepped_at = now
         if not elapsed > 0:
             return None
-        dt = min(elapsed, _LONGEST_STEP * period)
-        if not self._state_is_fresh(now):
-            self._wait_for_state(now)
+        dt = elapsed if elapsed <= _LATEST_STEP * period else period
+        self._clutch.watch_page(now)
+        if trouble := self._watchdog.state_trouble(now):
+            self._wait_for_state(trouble, now)
             return None
-        if self.mode == ENGAGED:
-            self._watch(now)
-        if self.mode == HOLD and self._astray():
-            # A robot that is elsewhere is not dragged back.
-            self.limiter.reset(self._measured)
-        if (
-            self.config.auto_engage
-            and self.mode == HOLD
-            and not self._held_by_operator
-            and self.limiter.at_rest
-        ):
-            self.set_mode(ENGAGED, now)
-        if self._engaged_at == -np.inf:
+        self._watchdog.commanded(self.limiter.velocity, now)
+        self._clutch.states_came()
+        self._watch(now)
+        if self._clutch.wants_to_engage():
+            self._engage(now, automatic=True)
+        if not self._commanding:
             # Never engaged: the robot is left alone.
             return None
-        target, velocity = self._aim(now)
-        positions = self.limiter.step(target, dt, velocity)
-        fresh = target is not None and self._target_stamp != self._used_stamp
-        if fresh:
-            self._used_stamp = self._target_stamp
-        return Command(positions.copy(), self._used_stamp, fresh)
+        fresh = self._move(now, dt)
+        return Command(self.limiter.position.copy(), self._used_stamp, fresh)
 
-    def _aim(self, now: float) -> tuple[np.ndarray | None, np.ndarray | float]:
-        if self.mode != ENGAGED or self._target is None:
-            return None, 0.0
-        age = now - self._target_at
-        if age > self.config.target_timeout:
-            return None, 0.0
-        return self._target, self._velocity
+    def _engage(self, now: float, *, automatic: bool) -> tuple[bool, str]:
+        if self.mode == ENGAGED:
+            return True, "already engaged"
+        obstacle = self._stop.reason or self._report.stopped
+        if not obstacle and self._watchdog.state_trouble(now):
+            obstacle = "no fresh joint states from the robot"
+        if not obstacle and not self.limiter.at_rest:
+            obstacle = "the robot is still braking"
+        if not obstacle and self._commanding and self._apart() > self.config.free_deviation:
+            obstacle = "the arm is not where it is held"
+        if obstacle:
+            return False, f"cannot engage: {obstacle}"
+        done, message = self._clutch.engage(now, automatic=automatic)
+        if done:
+            if not self._commanding:
+                self.limiter.reset(self._measured)
+                self._commanding = True
+            # Else the robot stands where it is held, and goes on from there without a step.
+            self._predictor.clear()
+            self._watchdog.forget_targets()
+        return done, message
 
-    def _wait_for_state(self, now: float) -> None:
+    def _move(self, now: float, dt: float) -> bool:
+        """Make one step; True where it is the first one that a target has caused."""
+        if self.mode != ENGAGED:
+            self._align(dt)
+            return False
+        self._aligned = None
+        if self._predictor.position is None or self._watchdog.target_late(now):
+            self.limiter.step(None, dt)
+            return False
+        self.speed = self._speed_shares()
+        shares = np.full(len(self.names), self.speed[1])
+        shares[self._arm] = self.speed[0]
+        target, velocity = self._predictor.aim(now)
+        self.limiter.step(target, dt, velocity=velocity, speed=shares)
+        fresh = self._predictor.stamp != self._used_stamp
+        self._used_stamp = self._predictor.stamp
+        return fresh
+
+    def _align(self, dt: float) -> None:
+        """Brake; and once at rest, take the command to an arm that stopped or stands elsewhere."""
+        if self.stopped or self.limiter.at_rest:
+            self._aligned = None
+        bound = _APART if self._report.stopped else self.config.free_deviation
+        if self.limiter.at_rest and not self.stopped and self._apart() > bound:
+            self._aligned = self.limiter.position.copy()
+            self._aligned[self._arm] = self._measured[self._arm]
+        self.limiter.step(self._aligned, dt, speed=_ALIGN_SPEED)
+
+    def _speed_shares(self) -> tuple[float, float]:
+        hand = speed_share(self._confidence, self._deviation, self.config)
+        arm = hand * self._report.speed_share
+        arm *= tracking_share(self._apart(), self.config.free_deviation, self.config.max_deviation)
+        if self._singularity is not None:
+            arm *= self._singularity.speed_share(self.limiter.position)
+        return arm, hand
+
+    def _wait_for_state(self, trouble: str, now: float) -> None:
         """Nothing is commanded; the robot holds what it was last sent."""
-        self.limiter.velocity[:] = 0.0
-        if now - self._measured_at > self.config.state_release:
-            self._release("no fresh joint states from the robot")
+        self.limiter.halt()
+        self._paused = True
+        if trouble != FROZEN or self.mode != ENGAGED:
+            # At rest: nothing has to change.
+            self._watchdog.forgive_frozen(now)
+        if self.mode != ENGAGED:
+            return
+        if self._watchdog.state_lost(now):
+            self._release(f"{trouble}: no fresh joint states from the robot")
         else:
-            self.reason = "joint states are late"
+            self._clutch.reason = trouble
 
     def _watch(self, now: float) -> None:
-        since = now - max(self._target_at, self._engaged_at)
-        if self._astray():
-            self._release("the arm is not where it was commanded to be")
-        elif self._target is None and self.config.auto_engage:
-            self.reason = "waiting for the hand"
-        elif since > self.config.release_timeout:
+        # After a pause, in which nothing was sent, the robot may stand anywhere.
+        bound = self.config.free_deviation if self._paused else self.config.max_deviation
+        self._paused = False
+        # A stopped arm does not listen: the command goes back to it within limits.
+        if self._commanding and not self._report.stopped and self._apart() > bound:
+            if self.mode == ENGAGED:
+                self._release("the arm is not where it was commanded to be")
+            # A robot that is elsewhere is not dragged back.
+            self.limiter.reset(self._measured)
+        if self.mode != ENGAGED:
+            return
+        clutch, watchdog = self._clutch, self._watchdog
+        if stopped := self._report.stopped:
+            self._release(stopped)
+        elif self._predictor.position is None and self.config.auto_engage:
+            clutch.reason = "waiting for the hand"
+        elif watchdog.target_lost(clutch.engaged_at, now):
             self._release("no target for too long: tracking lost")
-        elif self._target is None:
-            self.reason = "waiting for the hand"
-        elif since > self.config.target_timeout:
-            self.reason = "no fresh target"
+        elif self._predictor.position is None:
+            clutch.reason = "waiting for the hand"
+        elif watchdog.target_late(now):
+            clutch.reason = "no fresh target"
         else:
-            self.reason = ""
+            clutch.reason = ""
 
-    def _astray(self) -> bool:
-        deviation = np.abs(self._measured - self.limiter.position)[self._arm]
-        return bool((deviation > self.config.max_deviation).any())
+    def _apart(self) -> float:
+        """Greatest difference of an arm joint from its command [rad]."""
+        return float(np.abs(self._measured - self.limiter.position)[self._arm].max())
 
     def _release(self, reason: str) -> None:
-        self.mode, self.reason = HOLD, reason
-        self._forget_target()
-
-    def _forget_target(self) -> None:
-        self._target = None
-        self._velocity = np.zeros(len(self.names))
-
-    def _state_is_fresh(self, now: float) -> bool:
-        return now - self._measured_at <= self.config.state_timeout
-
-    def _rejection(self, message: str) -> ValueError:
-        self.rejected += 1
-        return ValueError(message)
+        self._clutch.release(reason)
+        self._predictor.clear()

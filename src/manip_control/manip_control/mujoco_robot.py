@@ -1,4 +1,4 @@
-"""The robot in MuJoCo: servos, time, and the jump protection that real drivers have."""
+"""The robot in MuJoCo: servos, time, and what drivers and faults do between a command and them."""
 
 import threading
 import time
@@ -7,7 +7,19 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES, build_model
+from manip_control.emulated_arm import ArmConfig, EmulatedArm
+from manip_control.faults import FAULTS, Fault, Faults, Link
+from manip_core.robot_model import (
+    ARM_JOINTS,
+    HAND_JOINTS,
+    JOINT_NAMES,
+    PALM_FRAME,
+    build_model,
+    limits,
+)
+
+_ARM = slice(0, len(ARM_JOINTS))
+_GRAVITY = 9.81
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +30,13 @@ class RobotConfig:
         hand: Side of the Allegro Hand, ``right`` or ``left``.
         rate: Joint states a second; physics takes 2 ms steps between them.
         max_jump: Arm commands farther than this from the last one are refused [rad].
+        unlock_after: Time before a protective stop can be unlocked [s].
+        apart: Send the joints as the drivers do: the arm's on ``/joint_states``, with
+            ``arm_prefix`` before their names, the hand's where and how ``hand_driver`` sends them.
+        hand_driver: The Allegro driver that is played.
+        arm_prefix: The UR driver's ``tf_prefix``.
+        fault_seed: Seed of a schedule of faults; below 0 for none.
+        fault_gap: Mean time between two of them [s].
         max_slip: Time that the simulation may fall behind before it gives it up [s].
         meshes: Folder with meshes to draw instead of the primitives; empty for none.
         image_rate: Rendered pictures a second, while somebody subscribes to them.
@@ -26,6 +45,12 @@ class RobotConfig:
     hand: str = "right"
     rate: float = 125.0
     max_jump: float = 0.2
+    unlock_after: float = 5.0
+    apart: bool = False
+    hand_driver: str = "v5"
+    arm_prefix: str = ""
+    fault_seed: int = -1
+    fault_gap: float = 20.0
     max_slip: float = 0.05
     meshes: str = ""
     image_rate: float = 5.0
@@ -33,6 +58,8 @@ class RobotConfig:
     def __post_init__(self):
         if not 1.0 <= self.rate <= 500.0:
             raise ValueError(f"rate must be within 1 and 500 Hz, got {self.rate}")
+        if not self.fault_gap > 0:
+            raise ValueError(f"fault_gap must be positive, got {self.fault_gap}")
 
 
 @dataclass(frozen=True)
@@ -45,24 +72,51 @@ class ObjectState:
     size: np.ndarray
 
 
+@dataclass(frozen=True)
+class State:
+    """What a driver measures: positions [rad], velocities [rad/s], efforts [N m], each ``(22,)``.
+
+    ``stamp`` is the time of the measurement [s].
+    """
+
+    position: np.ndarray
+    velocity: np.ndarray
+    effort: np.ndarray
+    stamp: float
+
+
 class MujocoRobot:
     """Steps the model in real time and keeps its servos at the last good command.
 
-    ``advance`` belongs to one thread; the other methods may be called from any.
+    ``advance`` belongs to one thread; the other methods may be called from any. Commands and
+    states pass links that faults make worse.
     """
 
-    def __init__(self, config: RobotConfig):
+    def __init__(self, config: RobotConfig, arm: ArmConfig | None = None):
         self.config = config
         self.model = build_model(config.hand, meshes=config.meshes)
         self.data = mujoco.MjData(self.model)
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.steps = max(1, round(1.0 / (config.rate * self.model.opt.timestep)))
+        self.period = self.steps * self.model.opt.timestep
         joints = [self.model.joint(name) for name in JOINT_NAMES]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._dof = np.array([joint.dofadr[0] for joint in joints])
         self._actuator = np.array([self.model.actuator(name).id for name in JOINT_NAMES])
+        self._gains = self.model.actuator_gainprm.copy(), self.model.actuator_biasprm.copy()
+        self._palm = self.model.body(PALM_FRAME).id
         free = self.model.jnt_type == mujoco.mjtJoint.mjJNT_FREE
         self._objects = self.model.jnt_bodyid[free]
+        self.faults = Faults()
+        seed = max(config.fault_seed, 0)
+        self.commands, self.states = (Link(self.faults, seed + i) for i in range(2))
+        self.arm = EmulatedArm(
+            arm or ArmConfig(max_jump=config.max_jump, unlock_after=config.unlock_after),
+            self.faults,
+            np.zeros(len(ARM_JOINTS)),
+            limits(config.hand).velocity[_ARM],
+        )
+        self._frozen: State | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -70,44 +124,78 @@ class MujocoRobot:
         with self.lock:
             mujoco.mj_resetDataKeyframe(self.model, self.data, self.model.key("home").id)
             self._setpoint = self.data.qpos[self._qpos].copy()
+            self.arm.reset(self._setpoint[_ARM])
+            self._apply()
             mujoco.mj_forward(self.model, self.data)
 
-    def command(self, names: tuple[str, ...], positions) -> None:
-        """Move the servo targets of the joints ``names`` to ``positions`` [rad].
+    def command_arm(self, controller: str, positions, seconds: float = 0.0) -> None:
+        """Hand positions [rad] to a controller of the arm's driver.
 
         Raises:
-            ValueError: Wrong length, unknown joint, a value that is not finite, or an arm command
-                that jumps. Nothing has changed then.
+            ValueError: A value is not finite, or the command jumps. Nothing has changed then.
+        """
+        with self.lock:
+            self.arm.command(controller, positions, seconds)
+
+    def command_hand(self, names, positions) -> None:
+        """Move the servo targets of the hand's joints ``names`` to ``positions`` [rad].
+
+        Raises:
+            ValueError: Wrong length, unknown joint, or a value that is not finite. Nothing has
+                changed then.
         """
         values = np.asarray(positions, dtype=float)
         if values.shape != (len(names),):
             raise ValueError(f"command must hold {len(names)} positions, got {values.shape}")
         if not np.isfinite(values).all():
             raise ValueError("command holds values that are not finite")
-        try:
-            index = [JOINT_NAMES.index(name) for name in names]
-        except ValueError:
-            unknown = sorted(set(names) - set(JOINT_NAMES))
-            raise ValueError(f"command names unknown joints {unknown}") from None
-        jump = np.abs(values - self._setpoint[index])
-        arm = np.array(index) < len(ARM_JOINTS)
-        if (jump[arm] > self.config.max_jump).any():
-            raise ValueError(
-                f"arm command jumps by {jump[arm].max():.2f} rad, at most {self.config.max_jump}"
-            )
+        unknown = [name for name in names if name not in HAND_JOINTS]
+        if unknown:
+            raise ValueError(f"command names unknown joints {unknown}; known: {HAND_JOINTS}")
         with self.lock:
-            self._setpoint[index] = values
+            self._setpoint[[JOINT_NAMES.index(name) for name in names]] = values
 
-    def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One period of physics; returns positions, velocities, efforts, each ``(22,)``."""
+    def begin(self, fault: Fault, now: float) -> None:
+        """Start to act out a fault."""
         with self.lock:
+            self.faults.begin(fault, now)
+            self._apply()
+
+    def end(self, kind: str) -> tuple[bool, str]:
+        """End a fault, where it ends at all without the operator."""
+        if kind in FAULTS and FAULTS[kind].latched:
+            return False, f"{kind} ends by recovery alone"
+        with self.lock:
+            there = self.faults.end(kind)
+            self._apply()
+        return there, f"{kind} ended" if there else f"there is no {kind}"
+
+    def advance(self, now: float) -> tuple[State, list[Fault]]:
+        """One period of physics: what is measured at ``now`` [s], and the faults that ended."""
+        with self.lock:
+            ended = self.faults.update(now)
+            if ended:
+                self._apply()
+            measured = self.data.qpos[self._qpos[_ARM]]
+            self._setpoint[_ARM] = self.arm.step(self.period, measured, now)
             self.data.ctrl[self._actuator] = self._setpoint
             mujoco.mj_step(self.model, self.data, self.steps)
-            return (
+            state = State(
                 self.data.qpos[self._qpos],
                 self.data.qvel[self._dof],
                 self.data.actuator_force[self._actuator],
+                now,
             )
+            if self.faults.get("frozen_states") is None:
+                self._frozen = None
+            else:
+                self._frozen = state = self._frozen or state
+            return state, ended
+
+    def stop_program(self) -> None:
+        """End the program on the arm, as the pendant's stop button does."""
+        with self.lock:
+            self.arm.stop_program(self.data.qpos[self._qpos[_ARM]])
 
     def objects(self) -> list[ObjectState]:
         """Where the free objects are, in ``world``."""
@@ -126,6 +214,18 @@ class MujocoRobot:
         """Copy the present state, for a renderer in another thread."""
         with self.lock:
             mujoco.mj_copyData(into, self.model, self.data)
+
+    def _apply(self) -> None:
+        """Give the model the faults that are in it: torques and weights."""
+        self.model.actuator_gainprm[:], self.model.actuator_biasprm[:] = self._gains
+        dead = self.faults.get("dead_joint")
+        if dead is not None:
+            actuator = self._actuator[JOINT_NAMES.index(dead.joint or "ffj1")]
+            self.model.actuator_gainprm[actuator] = 0.0
+            self.model.actuator_biasprm[actuator] = 0.0
+        # As a force: the arm compensates the weights that the model knows of.
+        weight = (self.faults.size("payload") or 0.0) * _GRAVITY
+        self.data.xfrc_applied[self._palm, 2] = -weight
 
 
 class RealTime:
