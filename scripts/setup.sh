@@ -3,7 +3,8 @@
 #   scripts/setup.sh        what the simulation needs
 #   scripts/setup.sh amt    what computes the pose transformer as well (estimator:=amt), no PyTorch
 #   scripts/setup.sh train  these, PyTorch, and what training and exporting need
-#   scripts/setup.sh dev    these and the test tools
+#   scripts/setup.sh export what `manip export BAG --format lerobot` needs as well
+#   scripts/setup.sh dev    all of these and the test tools
 # MANIP_TORCH names the PyTorch to install (torch==2.13.0 where there is none yet). Install the build
 # for your GPU into .venv yourself, before, and it is kept.
 # MANIP_WHEELS=kilted takes ROS 2 Kilted instead of Jazzy (in a fresh checkout, or after make clean).
@@ -62,8 +63,9 @@ case "${1:-}" in
   "") extras=() ;;
   amt) extras=(amt) ;;
   train) extras=(amt train) ;;
-  dev) extras=(amt train dev) ;;
-  *) die "usage: scripts/setup.sh [amt|train|dev], got $1" ;;
+  export) extras=(export) ;;
+  dev) extras=(amt train export dev) ;;
+  *) die "usage: scripts/setup.sh [amt|train|export|dev], got $1" ;;
 esac
 for extra in "${extras[@]}"; do lists+=("requirements/$extra.lock"); done
 if [ ! -x $venv/bin/python ]; then
@@ -102,7 +104,7 @@ built=install/.built
 if ! fresh $built; then
   say "building the ROS 2 packages"
   paths=(src)
-  [ -n "$ros" ] || paths+=(compat/tf2_msgs)
+  [ -n "$ros" ] || paths+=(compat/*_msgs)
   (
     [ -n "$ros" ] || { . scripts/env.sh; export CMAKE_GENERATOR=Ninja MAKEFLAGS=-j2; }
     $venv/bin/python -m colcon --log-base log build --base-paths "${paths[@]}" --merge-install \

@@ -25,6 +25,7 @@ setup(
     name=name,
     version="0.1.0",
     packages=find_packages(),
+    package_data={name: ["page/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{name}"]),
         (f"share/{name}", ["package.xml"]),

@@ -33,6 +33,11 @@ REACH = {
     "clip_wrist_rot_deg_p95": ("<=", 15.0),
     "clip_wrist_path_error_fraction": ("<=", 0.2),
     "graph_peak_mb": ("<=", 2000.0),
+    "fuzz_violations": ("<=", 0.0),
+    "reaction_ms_max": ("<=", 100.0),
+    "reengage_step_max": ("<=", 1.0),
+    "jitter_ms_p99": ("<=", 4.0),
+    "export_replay_rad_max": ("<", 1e-3),
     "overfit_mpjpe_mm": ("<=", 3.0),
     "overfit_object_position_mm": ("<=", 5.0),
     "overfit_object_rotation_deg": ("<=", 5.0),
@@ -116,7 +121,23 @@ def parts() -> dict:
 
         return measure_inference()
 
+    def safety():
+        from bench_safety import measure_safety
+
+        return measure_safety()
+
+    def jitter():
+        from bench_jitter import measure_jitter
+
+        return measure_jitter()
+
+    def export():
+        from bench_export import measure
+
+        return measure()
+
     return {
+        **{"safety": safety, "jitter": jitter, "export": export},
         **{"video": video, "clip": clip, "retarget": retarget, "setup": setup},
         **{"model": model, "overfit": overfit, "render": render, "training": training},
         **{"small": small, "inference": inference},

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 FOLDER = Path(__file__).resolve().parents[2] / "requirements"
 _PINNED = re.compile(r"([\w.-]+)(?:\[([\w,-]+)\])?==([\w.+]+)(?: ; ([^\\\n]+?))? *\\?\n")
-LOCKED = ("sim", "amt", "train", "dev")
+LOCKED = ("sim", "amt", "train", "export", "dev")
 
 
 def entries(name: str) -> dict[tuple[str, str], tuple[str, int]]:

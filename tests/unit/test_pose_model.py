@@ -8,9 +8,9 @@ import torch
 
 from manip_model.build import build_model
 from manip_model.config import ModelConfig, preset
+from manip_model.features import sample_features
 from manip_model.hand_model import load_hand_model
 from manip_model.outputs import ModelOutput
-from manip_model.features import sample_features
 from manip_model.rotations import matrix_from_rotvec
 from manip_model.sigma_reparam import SigmaLinear
 

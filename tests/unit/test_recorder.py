@@ -13,6 +13,7 @@ import cv2
 import mcap.reader
 import numpy as np
 import pytest
+import yaml
 from mcap_ros2.decoder import DecoderFactory
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
@@ -20,9 +21,10 @@ from rosbags.typesys import Stores, get_typestore
 
 from manip_bringup import cdr, mcap_file, message_definitions
 from manip_bringup.bag import BagWriter, free_folder
+from manip_bringup.episodes import MARK
 from manip_bringup.mcap_file import Chunk, McapFile
-from manip_bringup.recorder import COMPRESSED_IMAGE, Recorder, RecorderConfig
-from manip_core.interfaces import IMAGE, JOINT_STATES, TELEOP_STATE, Qos
+from manip_bringup.recorder import COMPRESSED_IMAGE, Recorder, RecorderConfig, topics
+from manip_core.interfaces import IMAGE, JOINT_STATES, ROBOT_IMAGE, TARGET, TOPICS, Qos
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 FLOATS = "std_msgs/msg/Float64MultiArray"
@@ -88,6 +90,18 @@ def test_readers_see_what_was_flushed(tmp_path, closed):
         assert (reader.start_time, reader.end_time) == (1000, 1020)
         assert reader.connections[0].digest == "RIHS01_00"
         assert reader.connections[0].ext.offered_qos_profiles[0].depth == 10
+
+
+def test_messages_that_waited_are_read_where_they_belong(tmp_path):
+    """A busy recorder gets to old messages of one topic after new ones of another."""
+    bag, channel = make_bag(tmp_path / "bag")
+    stamps = [1000 * second + i for second in (3, 1, 4, 2, 0) for i in range(5)]
+    for i, stamp in enumerate(stamps):
+        bag.write(channel, stamp, text_message(str(stamp)))
+        if i % 5 == 4:
+            bag.write_chunk()
+    bag.close()
+    assert read_texts(tmp_path / "bag") == [str(stamp) for stamp in sorted(stamps)]
 
 
 def test_closing_leaves_no_gap_behind_the_data(tmp_path):
@@ -360,28 +374,44 @@ def test_definitions_agree_with_rosbags(ament):
 def test_our_own_messages_are_decoded_from_the_bag_alone(tmp_path, ament):
     """Both libraries must understand manip_msgs from the definition in the bag."""
     try:
-        definition = message_definitions.find(TELEOP_STATE.type)
+        definition = message_definitions.find(TARGET.type)
     except FileNotFoundError:
         pytest.skip("manip_msgs is not built")
     bag = BagWriter(tmp_path / "bag")
-    channel = bag.add_topic(
-        TELEOP_STATE.name, TELEOP_STATE.type, Qos.LATCHED, definition.text, definition.hash
-    )
-    header = b"\0\1\0\0" + struct.pack("<iI", 3, 4) + struct.pack("<I", 1) + b"\0"
-    # mode and holding follow the string's one byte; reason is aligned to four again.
-    data = header + b"\1\1\0" + struct.pack("<I", 5) + b"lost\0" + b"\0" * 3
-    data += struct.pack("<IfI", 6, 0.25, 7)
+    channel = bag.add_topic(TARGET.name, TARGET.type, TARGET.qos, definition.text, definition.hash)
+    data = b"\0\1\0\0" + struct.pack("<iI", 3, 4) + struct.pack("<I", 1) + b"\0" * 4
+    # Lengths are aligned to four bytes, numbers of eight to eight.
+    data += struct.pack("<II", 1, 5) + b"ffj0\0" + b"\0" * 3
+    data += struct.pack("<I4xdf", 1, 0.5, 0.25)
     bag.write(channel, 10, data)
     bag.close()
     with AnyReader([tmp_path / "bag"]) as reader:
         ((connection, _, raw),) = reader.messages()
-        state = reader.deserialize(raw, connection.msgtype)
-    assert (state.mode, state.holding, state.reason) == (1, True, "lost")
-    assert (state.engagement, state.latency, state.rejected) == (6, 0.25, 7)
+        target = reader.deserialize(raw, connection.msgtype)
+    assert (target.header.stamp.sec, target.names, target.confidence) == (3, ["ffj0"], 0.25)
+    assert target.positions.tolist() == [0.5]
     with (tmp_path / "bag" / "bag_0.mcap").open("rb") as stream:
         reader = mcap.reader.make_reader(stream, decoder_factories=[DecoderFactory()])
-        ((*_, state),) = reader.iter_decoded_messages()
-    assert (state.reason, state.engagement, state.rejected) == ("lost", 6, 7)
+        ((*_, target),) = reader.iter_decoded_messages()
+    assert (list(target.names), list(target.positions), target.confidence) == (
+        ["ffj0"],
+        [0.5],
+        0.25,
+    )
+
+
+def test_what_the_operator_marks_is_recorded():
+    assert MARK in topics("none")
+    assert {topic.name for topic in TOPICS} - {ROBOT_IMAGE.name} <= {t.name for t in topics("raw")}
+
+
+def test_metadata_keeps_what_is_said_about_a_bag(tmp_path):
+    about = {"task": "put it: 'here', \"there\"\n# and #there", "outcome": "success"}
+    BagWriter(tmp_path / "bag", custom=about).close()
+    described = yaml.safe_load((tmp_path / "bag/metadata.yaml").read_text())
+    assert described["rosbag2_bagfile_information"]["custom_data"] == about
+    with Reader(tmp_path / "bag"):
+        pass
 
 
 def test_never_writes_over_another_bag(tmp_path):

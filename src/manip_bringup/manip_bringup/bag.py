@@ -1,10 +1,14 @@
 """A rosbag2 bag: one MCAP file and the ``metadata.yaml`` beside it, both whole at every instant."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from manip_bringup.mcap_file import Chunk, McapFile
 from manip_core.interfaces import Qos
+
+# A chunk is written when it is as large, so that little is held in memory [bytes].
+CHUNK_BYTES = 4 << 20
 
 _FOREVER = "{sec: 9223372036, nsec: 854775807}"
 _QOS = {
@@ -43,14 +47,18 @@ class _Channel:
 
 
 class BagWriter:
-    """Writes messages, grouped into chunks, to a new folder.
+    """Writes messages, grouped into chunks, to a new folder; ``custom`` is kept in its metadata.
 
     Methods raise ``OSError`` where the disk is full or fails; nothing written before is harmed,
     and `flush` may be called again.
     """
 
-    def __init__(self, folder: str | Path, distro: str = "jazzy"):
+    def __init__(
+        self, folder: str | Path, distro: str = "jazzy", custom: dict[str, str] | None = None
+    ):
         self.folder = Path(folder)
+        # JSON is YAML, whatever the text.
+        self._custom = json.dumps(custom or {}, ensure_ascii=False)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = McapFile(self.folder / f"{self.folder.name}_0.mcap")
         self.chunk = Chunk()
@@ -121,7 +129,7 @@ class BagWriter:
             "  files:\n"
             f"    - path: '{file.path.name}'\n"
             f"      {times[0]}\n      {times[1]}\n      {times[2]}\n"
-            "  custom_data: {}\n"
+            f"  custom_data: {self._custom}\n"
             f"  ros_distro: {self._distro}\n"
         )
         unfinished = self.folder / "metadata.yaml.unfinished"

@@ -31,6 +31,10 @@ def find_browser() -> str | None:
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
+# Software rendering on a busy machine takes its time.
+_PATIENCE_S = 180.0
+
+
 class Page:
     """A page in a browser of its own.
 
@@ -85,7 +89,7 @@ class Page:
         self._calls += 1
         self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
         while True:
-            answer = json.loads(self._socket.recv(timeout=60))
+            answer = json.loads(self._socket.recv(timeout=_PATIENCE_S))
             if answer.get("id") == self._calls:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")

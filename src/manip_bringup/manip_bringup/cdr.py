@@ -56,6 +56,16 @@ def _aligned(data: bytearray) -> bytearray:
     return data
 
 
+def read_text(data: bytes) -> str:
+    """The text of a serialised std_msgs/String."""
+    return _Reader(data).string()
+
+
+def write_text(text: str) -> bytes:
+    """A serialised std_msgs/String."""
+    return _LITTLE_ENDIAN + _string(text)
+
+
 def read_image(data: bytes) -> tuple[np.ndarray, str, str]:
     """A serialised sensor_msgs/Image.
 
@@ -105,6 +115,14 @@ def compress_image(data: bytes, quality: int) -> bytes:
     head = _aligned(head) + _string(text)
     head = _aligned(head) + struct.pack("<I", jpeg.size)
     return bytes(head) + jpeg.tobytes()
+
+
+def compressed_picture(data: bytes) -> bytes:
+    """The picture file (JPEG) within a serialised sensor_msgs/CompressedImage."""
+    reader = _Reader(data)
+    reader.at += 8
+    reader.string(), reader.string()
+    return bytes(reader.block())
 
 
 def decompress_image(data: bytes) -> bytes:

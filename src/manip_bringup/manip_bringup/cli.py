@@ -9,6 +9,17 @@ from manip_bringup.supervisor import Supervisor
 
 _PARAMS = "params"
 
+# What works on recordings and the robot, by name.
+TOOLS = {
+    "replay": "run a recorded bag through the sim graph again: manip replay BAG [name:=value ...]",
+    "mark": "an episode of what is being recorded: manip mark start|success|failure|discard [task]",
+    "export": "demonstrations to learn from: manip export BAG ... --format lerobot|mcap|npz"
+    " --out DIR; a trained model as it ships: manip export MODEL --out DIR",
+    "latency": "where the time goes from a picture to the robot's command: manip latency BAG",
+    "snapshot": "pictures of the robot and the operator page: manip snapshot [--out DIR]",
+    "calibrate-camera": "the lens, and where the camera stands: manip calibrate-camera DIR; --help",
+}
+
 # What the training package adds, where it is installed.
 TRAINING = {
     "train": "train the pose transformer: manip train [key=value ...]; --help lists the keys",
@@ -17,6 +28,8 @@ TRAINING = {
     "sweep": "many trials of config/sweep.yaml: manip sweep [--offline --count N]",
     "debug": "one training step under the magnifying glass: manip debug preset=large",
     "report": "docs/results.md from run folders: manip report RUN ...",
+    "photos": "a model on your own photos: manip photos MODEL --photos DIR",
+    "synth": "rendered hands as a data set: manip synth --out DIR --count N",
 }
 
 
@@ -48,12 +61,8 @@ def usage() -> str:
             lines.append(f"    {argument.name}:={argument.default:<12} {argument.help}{choices}")
         lines.append(f"    {_PARAMS}:={'':<12} ROS parameter file, for every node")
         lines.append("")
-    lines += [
-        "manip replay BAG [name:=value ...]: run a recorded bag through the sim graph again",
-        "manip snapshot [--out DIR]: pictures of the robot and the operator page",
-        "",
-        *(f"manip {name}: {text}" for name, text in TRAINING.items()),
-    ]
+    for commands in (TOOLS, TRAINING):
+        lines += [*(f"manip {name}: {text}" for name, text in commands.items()), ""]
     return "\n".join(lines)
 
 
@@ -69,10 +78,30 @@ def parse(words: list[str]) -> dict[str, str]:
 
 
 def _dispatch(command: str, rest: list[str]) -> int:
+    if command == "export":
+        from manip_bringup import demonstrations_command
+
+        if demonstrations_command.means_bags(rest):
+            return demonstrations_command.main(rest)
+        return _train(command, rest)
+    if command == "latency":
+        from manip_bringup import latency
+
+        return latency.main(rest)
+    if command == "mark":
+        from manip_bringup.episodes import Mark
+        from manip_bringup.mark_node import send
+
+        send(Mark.parse(" ".join(rest)))
+        return 0
     if command == "snapshot":
         from manip_bringup import snapshot
 
         return snapshot.main(rest) or 0
+    if command == "calibrate-camera":
+        from manip_bringup import calibrate_command
+
+        return calibrate_command.main(rest)
     if command == "replay":
         if not rest or ":=" in rest[0]:
             raise ValueError("name the bag: manip replay BAG [name:=value ...]")
@@ -85,7 +114,7 @@ def _dispatch(command: str, rest: list[str]) -> int:
     if command in TRAINING:
         return _train(command, rest)
     if command not in GRAPHS:
-        choices = ", ".join((*GRAPHS, "replay", "snapshot", *TRAINING))
+        choices = ", ".join((*GRAPHS, *TOOLS, *TRAINING))
         raise ValueError(f"no such command; there are {choices}")
     graph = GRAPHS[command]
     given, params = _arguments(graph, rest)

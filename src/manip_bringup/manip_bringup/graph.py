@@ -4,10 +4,11 @@ files and the ``manip`` command start, so that they cannot drift apart.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
-from manip_core import resources
+from manip_bringup.vendors import Vendor, vendors
+from manip_core import interfaces, resources
 from manip_core.hand import SIDES
 
 # Exit status of a node whose own arguments are wrong: starting it again would not help.
@@ -26,11 +27,12 @@ class Argument:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One process: an executable of a package, its node name and parameters."""
+    """One process: an executable of a package, its node name, parameters and renamed topics."""
 
     package: str
     executable: str
     parameters: dict[str, object] = field(default_factory=dict)
+    remaps: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -40,11 +42,12 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class Graph:
-    """A set of nodes that is started together."""
+    """A set of nodes that is started together, and the vendors' drivers that it needs."""
 
     help: str
     arguments: tuple[Argument, ...]
     nodes: Callable[[dict[str, str]], list[NodeSpec]]
+    vendors: Callable[[dict[str, str]], list[Vendor]] = lambda a: []
 
     def resolve(self, given: dict[str, str]) -> dict[str, str]:
         """All arguments, given or default.
@@ -89,6 +92,7 @@ _VIEWS = (
     Argument("viewer", "true", "serve the operator page", _SWITCH),
     Argument("host", "127.0.0.1", "address that the operator page listens on"),
     Argument("port", "8080", "port of the operator page"),
+    Argument("token", "", "token of the operator page; empty: MANIP_TOKEN, or one of its own"),
     Argument("rviz", "false", "publish for RViz 2, and start it where it is installed", _SWITCH),
     Argument("meshes", "", "folder with the robot's meshes, drawn instead of the primitives"),
     Argument("record", "", "folder to record every topic to"),
@@ -96,6 +100,28 @@ _VIEWS = (
 _ARM_SCALE = Argument("arm_scale", "1.0", "metres of the robot's palm per metre of the wrist")
 _HAND_DRIVER = Argument(
     "hand_driver", "v5", "Allegro driver's naming", ("v4", "v5", "ros2_control", "menagerie")
+)
+_ROBOT = (
+    Argument("robot_ip", "", "address of the arm; empty: its driver runs already"),
+    # Limits, kinematics and collision bodies are those of this one.
+    Argument("ur_type", "ur5e", "type of the arm", ("ur5e",)),
+    Argument(
+        "arm_driver",
+        "forward",
+        "how the arm is commanded",
+        ("forward", "scaled_trajectory", "trajectory"),
+    ),
+    Argument("arm_prefix", "", "the UR driver's tf_prefix"),
+    Argument("headless", "false", "the UR driver runs without a program on the pendant", _SWITCH),
+    Argument(
+        "hand_driver",
+        "v5",
+        "Allegro driver; can: our own, on SocketCAN",
+        ("v4", "v5", "ros2_control", "menagerie", "can"),
+    ),
+    Argument("can_channel", "can0", "CAN bus of the hand"),
+    Argument("hand_launch", "true", "start the hand's driver too", _SWITCH),
+    Argument("speed_fraction", "0.25", "share of the joints' speed limits to use"),
 )
 
 
@@ -130,7 +156,10 @@ def _perception(a: dict[str, str]) -> list[NodeSpec]:
 def _views(a: dict[str, str]) -> list[NodeSpec]:
     nodes = []
     if _true(a, "viewer"):
-        viewer = {"hand": a["hand"], "host": a["host"], "port": int(a["port"])}
+        viewer = {
+            **{"hand": a["hand"], "host": a["host"], "port": int(a["port"])},
+            "token": a["token"],
+        }
         nodes.append(NodeSpec("manip_bringup", "viewer_node", viewer))
     if _true(a, "rviz"):
         nodes.append(
@@ -155,10 +184,12 @@ def _following(a: dict[str, str], **control) -> list[NodeSpec]:
 
 
 def _sim(a: dict[str, str]) -> list[NodeSpec]:
-    robot = {"hand": a["hand"], "meshes": a["meshes"]}
+    robot = {"hand": a["hand"], "meshes": a["meshes"], "hand_driver": a["hand_driver"]}
+    # Where the type of the question is not installed, the simulated driver asks for no switching.
+    switch = not interfaces.missing(interfaces.SWITCH_CONTROLLER)
     return [
         NodeSpec("manip_control", "mujoco_robot_node", robot),
-        *_following(a, auto_engage=_true(a, "engage")),
+        *_following(a, auto_engage=_true(a, "engage"), switch_controllers=switch),
         *_perception(a),
         *_views(a),
     ]
@@ -166,11 +197,29 @@ def _sim(a: dict[str, str]) -> list[NodeSpec]:
 
 def _real(a: dict[str, str]) -> list[NodeSpec]:
     # A real robot waits for its operator, and starts slowly.
-    return [
-        *_following(a, auto_engage=False, speed_fraction=float(a["speed_fraction"])),
-        *_perception(a),
-        *_views(a),
+    following = _following(
+        a,
+        auto_engage=False,
+        arm_driver=a["arm_driver"],
+        speed_fraction=float(a["speed_fraction"]),
+        arm_prefix=a["arm_prefix"],
+        headless=_true(a, "headless"),
+        merged_states=True,
+    )
+    nodes = [*following, *_perception(a), *_views(a)]
+    # The drivers send arm and hand apart and under their own names: all but the control node, which
+    # puts them together, hear of the whole.
+    whole = {interfaces.JOINT_STATES.name: interfaces.MERGED_STATES.name}
+    nodes = [
+        node
+        if node.executable in ("control_node", "recorder_node")
+        else replace(node, remaps=whole)
+        for node in nodes
     ]
+    if a["hand_driver"] == "can":
+        can = {"hand": a["hand"], "can_channel": a["can_channel"]}
+        nodes.insert(0, NodeSpec("manip_control", "can_hand_node", can))
+    return nodes
 
 
 GRAPHS = {
@@ -191,15 +240,10 @@ GRAPHS = {
         lambda a: [*_perception(a), *_views(a)],
     ),
     "real": Graph(
-        "the same for a real UR5e and Allegro Hand, whose drivers must be running",
-        (
-            *_PERCEPTION,
-            *_VIEWS,
-            _ARM_SCALE,
-            _HAND_DRIVER,
-            Argument("speed_fraction", "0.25", "share of the joints' speed limits to use"),
-        ),
+        "the same for a real UR5e and Allegro Hand; ros2 launch starts their drivers too",
+        (*_PERCEPTION, *_VIEWS, _ARM_SCALE, *_ROBOT),
         _real,
+        vendors,
     ),
 }
 
@@ -234,9 +278,11 @@ def environment() -> dict[str, str]:
     """Variables that every node is started with: transport of pictures without losses.
 
     The shared-memory profile and the malloc thresholds took a 640x480 picture between two
-    processes from 14 ms to 3 ms; without the profile, 67 % and more of them were lost.
+    processes from 14 ms to 3 ms; without the profile, 67 % and more of them were lost. A profile
+    that the environment names already stands: nodes on several machines need another one.
     """
-    profile = str(resources.find("config/fastdds_shm.xml"))
+    given = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE")
+    profile = given or str(resources.find("config/fastdds_shm.xml"))
     return {
         "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,

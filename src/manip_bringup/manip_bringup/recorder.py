@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manip_bringup import message_definitions
-from manip_bringup.bag import BagWriter, free_folder
+from manip_bringup.bag import CHUNK_BYTES, BagWriter, free_folder
 from manip_bringup.cdr import compress_image
-from manip_core.interfaces import IMAGE, ROBOT_IMAGE, TOPICS, Qos, Topic
+from manip_bringup.episodes import MARK
+from manip_core.interfaces import IMAGE, OPTIONAL_TOPICS, ROBOT_IMAGE, TOPICS, Qos, Topic, missing
 
 COMPRESSED_IMAGE = Topic(f"{IMAGE.name}/compressed", "sensor_msgs/msg/CompressedImage", Qos.SENSOR)
 IMAGE_CHOICES = ("jpeg", "raw", "none")
-_CHUNK_BYTES = 4 << 20
+_KNOWN = tuple({topic.name: topic for topic in (*TOPICS, *OPTIONAL_TOPICS, MARK)}.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +56,15 @@ class RecorderConfig:
 
 
 def topics(images: str = "jpeg") -> tuple[Topic, ...]:
-    """The topics that are listened to: all of the suite, the camera's picture as asked.
+    """The topics that are listened to: all of the suite, optional ones whose types are installed,
+    and the camera's picture as asked.
 
     Not the robot's rendered picture: it is made only while somebody listens, and can be made again
     from the recorded joints.
     """
     left_out = {ROBOT_IMAGE.name} | ({IMAGE.name} if images == "none" else set())
-    return tuple(topic for topic in TOPICS if topic.name not in left_out)
+    left_out |= {topic.name for topic in OPTIONAL_TOPICS if missing(topic)}
+    return tuple(topic for topic in _KNOWN if topic.name not in left_out)
 
 
 class Recorder:
@@ -83,7 +86,7 @@ class Recorder:
         except OSError as error:
             raise RuntimeError(f"cannot record to {self.folder}: {error}") from error
         self._channels: dict[str, int] = {}
-        self._topics = {topic.name: topic for topic in (*TOPICS, COMPRESSED_IMAGE)}
+        self._topics = {topic.name: topic for topic in (*_KNOWN, COMPRESSED_IMAGE)}
         for topic in topics(config.images):
             if topic.name != IMAGE.name or config.images == "raw":
                 self._channel(topic)
@@ -155,7 +158,7 @@ class Recorder:
                     # What JPEG cannot hold is kept as it came.
                     pass
             self._bag.write(self._channel(self._topics[topic]), stamp, data)
-            if len(self._bag.chunk.records) > _CHUNK_BYTES:
+            if len(self._bag.chunk.records) > CHUNK_BYTES:
                 self._save(self._bag.write_chunk)
 
     def _save(self, step) -> None:

@@ -7,6 +7,8 @@ from functools import partial
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from manip_bringup.cdr import read_text
+from manip_bringup.episodes import MARK, EpisodeLog, Mark
 from manip_bringup.recorder import Recorder, RecorderConfig, topics
 from manip_core.interfaces import Qos
 from manip_ros.diagnostics import Diagnostics
@@ -26,6 +28,7 @@ class RecorderNode(Node):
         super().__init__("recorder_node")
         self.config = declare_config(self, RecorderConfig)
         self.recorder = Recorder(self.config, os.environ.get("ROS_DISTRO", "jazzy"))
+        self._episodes = EpisodeLog()
         self._diagnostics = Diagnostics(self)
         for topic in topics(self.config.images):
             profile = qos(topic)
@@ -52,8 +55,16 @@ class RecorderNode(Node):
             flush=True,
         )
 
-    def _on_message(self, name: str, data: bytes) -> None:
-        self.recorder.put(name, time.time_ns(), data)
+    def _on_message(self, name: str, data: bytes, info: dict) -> None:
+        # When it reached this process: on a loaded machine it may have waited for this callback.
+        stamp = info["received_timestamp"] or time.time_ns()
+        self.recorder.put(name, stamp, data)
+        if name == MARK.name:
+            try:
+                mark = Mark.parse(read_text(data))
+                self.get_logger().info(self._episodes.add(mark, stamp * 1e-9))
+            except ValueError as error:
+                self._diagnostics.reject("mark", str(error))
 
     def _report(self) -> None:
         recorder, values = self.recorder, self._diagnostics.values
@@ -62,6 +73,8 @@ class RecorderNode(Node):
         values["size [MB]"] = recorder.size / 1e6
         values["messages"] = sum(recorder.written.values())
         values["lost"] = sum(recorder.dropped.values())
+        values["episode"] = "none" if self._episodes.open is None else "open"
+        values["episodes"] = ", ".join(f"{n} {o}" for o, n in self._episodes.counts().items())
 
 
 def main(args: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -31,22 +32,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the operator page")
     parser.add_argument("--settle", type=float, default=20.0, help="time the page gets [s]")
     parser.add_argument(
+        "--size", type=_size, default=_SIZE, help="of the page [px], e.g. 1024x768 for a tablet"
+    )
+    parser.add_argument(
         "--start", action="store_true", help="start the sim graph where no page is served"
     )
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    graph = None
+    graph, bags = None, tempfile.TemporaryDirectory(prefix="manip-snapshot-")
     if not page_answers(options.url):
         if not options.start:
             print(f"nothing answers at {options.url}: picture of the robot at home alone")
         else:
-            graph = _start_graph(options.url, options.hand)
+            graph = _start_graph(options.url, options.hand, f"{bags.name}/bag")
     try:
         return _take(options)
     finally:
         if graph is not None:
             graph.terminate()
             graph.wait(timeout=20)
+        bags.cleanup()
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
 
 
 def page_answers(url: str) -> bool:
@@ -121,7 +131,7 @@ def _take(options) -> int:
     if find_browser() is None:
         print("no Chromium here: the operator page is left out (apt install chromium)")
         return status
-    with Page(options.url, _SIZE) as page:
+    with Page(options.url, options.size) as page:
         time.sleep(options.settle)
         page.evaluate(_CLOSE_NOTICES)
         time.sleep(2.0)
@@ -137,10 +147,12 @@ def _save(path: Path, picture: np.ndarray) -> None:
     print(path)
 
 
-def _start_graph(url: str, side: str) -> subprocess.Popen:
+def _start_graph(url: str, side: str, record: str) -> subprocess.Popen:
     port = url.rsplit(":", 1)[-1].strip("/")
     command = [sys.executable, "-m", "manip_bringup.cli", "sim", f"port:={port}", f"hand:={side}"]
-    graph = subprocess.Popen([*command, "source:=demo"], stdout=subprocess.DEVNULL)
+    # Recording, so that the page shows its buttons for episodes.
+    command += ["source:=demo", f"record:={record}"]
+    graph = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     end = time.monotonic() + _START_S
     while not page_answers(url):
         if graph.poll() is not None or time.monotonic() > end:

@@ -45,6 +45,8 @@ def command_line(node: NodeSpec, params_file: str = "") -> list[str]:
         line += ["--params-file", params_file]
     for name, value in node.parameters.items():
         line += ["-p", f"{name}:={_yaml(value)}"]
+    for old, new in node.remaps.items():
+        line += ["-r", f"{old}:={new}"]
     return line
 
 

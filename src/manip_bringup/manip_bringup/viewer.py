@@ -1,26 +1,23 @@
-"""The operator page: the robot, the hand, the camera picture and the clutch, in a browser."""
+"""The operator page: the robot, the hand, the camera picture and the gauges, in a browser."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import mujoco
 import numpy as np
-import viser
-import viser.theme
 
 from manip_bringup.body_meshes import body_meshes
-from manip_bringup.hand_drawing import FINGER_COLOURS, KEYPOINT_COLOURS, downscaled, draw_hand
-from manip_bringup.hand_placement import HandPlacement
-from manip_bringup.robot_frames import pose_in_parent
+from manip_bringup.hand_drawing import downscaled, draw_hand
+from manip_bringup.page_server import Handler, serve_page
+from manip_bringup.page_token import Gatekeeper, choose_token
+from manip_bringup.palm_hand import PalmHand
+from manip_bringup.robot_drawing import RobotDrawing, TargetGhost
+from manip_bringup.viewer_html import latency_html, pinch_html, tracking_html
 from manip_bringup.viewer_seen import SeenScene
-from manip_bringup.viewer_status import Monitor, details_html, headline_html, note_html
+from manip_bringup.viewer_status import Monitor
 from manip_core.hand import RIGHT, Hand
-from manip_core.hand_skeleton import BONES, FINGERS, TIPS
 from manip_core.robot_model import (
     JOINT_NAMES,
-    PALM_FRAME,
-    TIP_FRAMES,
-    TIP_RADIUS,
     build_model,
     check_side,
     home,
@@ -35,10 +32,10 @@ _VIEWS = {
     "Behind": ((-0.75, -0.80, 1.05), (0.40, -0.10, 0.36)),
     "Hand": ((1.10, -0.50, 0.78), (0.62, -0.13, 0.55)),
 }
-# Changes of pose that nobody sees are not sent [m], [1].
-_STILL = 1e-4
+_SET_UP = {"Reset robot": "reset", "Calibrate hand": "calibrate"}
+# The curve of the latency is redrawn so often [s].
+_LATENCY_PERIOD_S = 0.5
 _BACKGROUND = (23, 27, 33)
-_GHOST = (235, 238, 245)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +44,11 @@ class ViewerConfig:
 
     Attributes:
         hand: Side of the robot's hand, ``"left"`` or ``"right"``.
-        host: Address to listen on; ``0.0.0.0`` lets other machines in, buttons included.
+        host: Address to listen on; one that other machines reach, like ``0.0.0.0``, makes the page
+            ask for its token.
         port: TCP port.
+        token: What a browser must bring; empty: that of the environment variable ``MANIP_TOKEN``,
+            and where others reach the page, one that is made up once and kept.
         rate: Poses sent a second, while somebody watches [Hz].
         picture_rate: Camera pictures sent a second [Hz].
         shadows: Cast shadows; without them a browser that has no graphics card keeps up better.
@@ -57,6 +57,7 @@ class ViewerConfig:
     hand: str = RIGHT
     host: str = "127.0.0.1"
     port: int = 8080
+    token: str = field(default="", repr=False)
     rate: float = 25.0
     picture_rate: float = 15.0
     shadows: bool = True
@@ -81,36 +82,53 @@ class Thing:
 
 
 class Viewer:
-    """Builds the page and keeps it up to date; buttons call ``actions`` by their names.
+    """Builds the page and keeps it up to date.
 
     Data comes in by the ``set_`` methods at any rate; `refresh` sends what has changed, and does
-    nothing while no browser is connected.
+    nothing while no browser is connected. The clutch, the stop and the episodes are not among it:
+    the page has a line of its own for them, which ``bench`` serves.
 
     Attributes:
         monitor: What the page shows as text.
+        token: What the page asks for; empty where it asks for nothing.
         seen: What the page shows in the camera's own frame.
+        target: The robot as it is wanted to be.
     """
 
-    def __init__(self, config: ViewerConfig, actions: dict[str, Callable[[], None]]):
+    def __init__(
+        self,
+        config: ViewerConfig,
+        monitor: Monitor,
+        bench: Handler,
+        press: Callable[[str], None],
+    ):
+        """Serve the page.
+
+        Args:
+            config: Where, and which robot.
+            monitor: What is shown as text.
+            bench: Serves the connections of the page's own line.
+            press: Called with ``reset`` or ``calibrate`` by the buttons of the panel.
+
+        Raises:
+            RuntimeError: It cannot be served there.
+            ValueError: The token is too short.
+        """
         self.config = config
-        self.monitor = Monitor()
-        self._actions = actions
+        self.token = choose_token(config.host, config.token)
+        self.monitor = monitor
+        self._press = press
         self._mirror = 1.0 if config.hand == RIGHT else -1.0
         self._model = build_model(config.hand)
         self._data = mujoco.MjData(self._model)
         self._addresses = {name: self._model.joint(name).qposadr[0] for name in JOINT_NAMES}
         self._data.qpos[: len(JOINT_NAMES)] = home(config.hand)
-        self._placement = HandPlacement(self._model, config.hand)
         self._things: dict[str, Thing] = {}
         self._shown: dict[str, object] = {}
-        self._note = ("", True)
         self._robot_changed = True
-        try:
-            self.server = viser.ViserServer(
-                host=config.host, port=config.port, label="manip", verbose=False
-            )
-        except OSError as error:
-            raise RuntimeError(f"cannot serve on {config.host}:{config.port}: {error}") from error
+        self._latency_at = -np.inf
+        gate = Gatekeeper(self.token, config.port)
+        self.server = serve_page(config.host, config.port, gate, bench, label="manip")
         self._build_scene()
         self._build_panel()
 
@@ -141,7 +159,7 @@ class Viewer:
     def set_hand(self, hand: Hand, now: float) -> None:
         """Take the smoothed hand."""
         self.monitor.on_hand(hand, now)
-        self._placement.update(hand)
+        self._hand.update(hand)
 
     def set_picture(self, picture: np.ndarray, hand: Hand | None) -> None:
         """Show a camera picture ``(H, W, 3)`` BGR with the hand seen in it."""
@@ -152,10 +170,6 @@ class Viewer:
         self._picture.visible = True
         self._no_picture.visible = False
 
-    def note(self, text: str, good: bool = True) -> None:
-        """Say what came of a button."""
-        self._note = (text, good)
-
     def refresh(self, now: float) -> None:
         """Send what has changed since the last call."""
         if not self.watched:
@@ -164,12 +178,16 @@ class Viewer:
             self._show_things()
             if self._robot_changed:
                 self._robot_changed = False
-                self._move_bodies()
-            self._show_hand(now)
+                mujoco.mj_kinematics(self._model, self._data)
+                self._robot.move(self._data)
+            self._hand.show(self._palm_hand(now), self._data)
+            self.target.refresh(self._data, now)
             self.seen.refresh(now)
-        self._put("headline", self._headline, headline_html(self.monitor, now))
-        self._put("note", self._note_text, note_html(*self._note))
-        self._put("details", self._details, details_html(self.monitor, now))
+        self._put("tracking", self._tracking, tracking_html(self.monitor, now))
+        self._put("pinches", self._pinches, pinch_html(self.monitor.seen(now)))
+        if now - self._latency_at >= _LATENCY_PERIOD_S:
+            self._latency_at = now
+            self._put("latency", self._latency, latency_html(self.monitor, now))
 
     def _put(self, key: str, element, content: str) -> None:
         if self._shown.get(key) != content:
@@ -200,70 +218,19 @@ class Viewer:
             shadow_opacity=0.25,
         )
         self._add_bodies()
-        self._add_hand_nodes()
+        self._hand = PalmHand(scene, self._model, self.config.hand, self._robot.paths)
         self.seen = SeenScene(scene, self.config.hand)
         eye, target = (self._place(point) for point in _VIEWS["Front"])
         camera = self.server.initial_camera
         camera.position, camera.look_at, camera.fov = eye, target, np.radians(42)
 
     def _add_bodies(self) -> None:
-        """One node a body, nested as the robot is: a joint that turns is one small message."""
         scene, model = self.server.scene, self._model
         mujoco.mj_kinematics(model, self._data)
-        self._frames, self._boxes, paths = {}, {}, {0: "/robot"}
-        for body in range(1, model.nbody):
-            paths[body] = f"{paths[model.body_parentid[body]]}/{model.body(body).name}"
-            position, quaternion = pose_in_parent(model, self._data, body)
-            frame = scene.add_frame(
-                paths[body], show_axes=False, position=position, wxyz=quaternion
-            )
-            if model.body_jntnum[body]:
-                self._frames[body] = frame
-        self._paths = {model.body(body).name: path for body, path in paths.items()}
-        for index, mesh in enumerate(body_meshes(model)):
-            path = f"{self._paths[mesh.body]}/mesh_{index}"
-            scene.add_mesh_simple(path, mesh.vertices, mesh.faces, color=mesh.colour)
-
-    def _move_bodies(self) -> None:
-        mujoco.mj_kinematics(self._model, self._data)
-        for body, frame in self._frames.items():
-            position, quaternion = pose_in_parent(self._model, self._data, body)
-            if np.abs(quaternion - frame.wxyz).max() > _STILL:
-                frame.wxyz = quaternion
-            if np.abs(position - frame.position).max() > _STILL:
-                frame.position = position
-
-    def _add_hand_nodes(self) -> None:
-        scene = self.server.scene
-        # Children of the robot's own bodies, so that they move with them in every frame drawn.
-        for finger, tip in TIP_FRAMES.items():
-            scene.add_icosphere(
-                f"{self._paths[tip]}/mark", radius=1.06 * TIP_RADIUS, color=FINGER_COLOURS[finger]
-            )
-        palm = self._paths[PALM_FRAME]
-        colours = np.repeat(KEYPOINT_COLOURS[BONES[:, 1]][:, None], 2, axis=1)
-        self._ghost = scene.add_line_segments(
-            f"{palm}/bones",
-            np.zeros((len(BONES), 2, 3), np.float32),
-            colors=colours,
-            thickness=0.004,
-            visible=False,
-        )
-        self._human_tips = scene.add_point_cloud(
-            f"{palm}/tips",
-            np.zeros((5, 3), np.float32),
-            colors=np.array([FINGER_COLOURS[finger] for finger in FINGERS], np.uint8),
-            point_size=0.009,
-            point_shape="circle",
-            visible=False,
-        )
-        self._links = scene.add_line_segments(
-            f"{palm}/links",
-            np.zeros((4, 2, 3), np.float32),
-            colors=_GHOST,
-            thickness=0.0015,
-            visible=False,
-        )
+        meshes = body_meshes(model)
+        self._boxes = {}
+        self._robot = RobotDrawing(scene, model, self._data, meshes, "/robot")
+        self.target = TargetGhost(scene, model, meshes)
 
     def _build_panel(self) -> None:
         gui = self.server.gui
@@ -273,38 +240,31 @@ class Viewer:
         gui.main_panel.dock_right()
         gui.main_panel.set_width(_PANEL_WIDTH)
         gui.add_html(_STYLE)
-        self._headline = gui.add_html(headline_html(self.monitor, 0.0))
-        for name, label, colour in (
-            ("engage", "Engage", (38, 128, 88)),
-            ("hold", "Hold", (186, 62, 62)),
-        ):
-            button = gui.add_button(label, color=colour, hint=_HINTS[name])
-            button.on_click(lambda _, name=name: self._press(name))
-        others = gui.add_button_group("Set up", ("Reset robot", "Calibrate hand"))
-        others.on_click(
-            lambda event: self._press("reset" if "Reset" in event.target.value else "calibrate")
-        )
-        self._note_text = gui.add_html("")
         self._picture = gui.add_image(
             np.zeros((9, 16, 3), np.uint8), format="jpeg", jpeg_quality=75, visible=False
         )
         self._no_picture = gui.add_html(_NO_PICTURE)
-        self._details = gui.add_html(details_html(self.monitor, 0.0))
+        self._pinches = gui.add_html(pinch_html(None))
+        self._tracking = gui.add_html(tracking_html(self.monitor, 0.0))
+        self._latency = gui.add_html(latency_html(self.monitor, 0.0))
         views = gui.add_button_group("View", tuple(_VIEWS))
         views.on_click(self._on_view)
-        compare = gui.add_checkbox(
-            "Your hand", True, hint="Show it on the robot's palm, as large as the robot's"
-        )
-        compare.on_update(lambda _: setattr(self, "_compare", compare.value))
-        self._compare = True
-        seen = gui.add_checkbox(
-            "What is seen", True, hint="Hand, objects and contacts as they are before the camera"
-        )
-        seen.on_update(lambda _: setattr(self.seen, "visible", seen.value))
-
-    def _press(self, name: str) -> None:
-        self.note(_PRESSED[name])
-        self._actions[name]()
+        others = gui.add_button_group("Set up", tuple(_SET_UP))
+        others.on_click(lambda event: self._press(_SET_UP[event.target.value]))
+        with gui.add_folder("Shown", expand_by_default=False):
+            compare = gui.add_checkbox(
+                "Your hand", True, hint="Show it on the robot's palm, as large as the robot's"
+            )
+            compare.on_update(lambda _: setattr(self, "_compare", compare.value))
+            self._compare = True
+            ghost = gui.add_checkbox("Target", True, hint="The robot where it is wanted to be")
+            ghost.on_update(lambda _: setattr(self.target, "wanted", ghost.value))
+            seen = gui.add_checkbox(
+                "What is seen",
+                True,
+                hint="Hand, objects and contacts as they are before the camera",
+            )
+            seen.on_update(lambda _: setattr(self.seen, "visible", seen.value))
 
     def _on_view(self, event) -> None:
         eye, target = (self._place(point) for point in _VIEWS[event.target.value])
@@ -338,41 +298,18 @@ class Viewer:
             return None
         return int(self._model.jnt_qposadr[joint])
 
-    def _show_hand(self, now: float) -> None:
-        hand, points = self.monitor.hand, None
+    def _palm_hand(self, now: float) -> Hand | None:
         fresh = now - self.monitor.hand_received < 1.0
-        if self._compare and fresh and hand is not None and hand.tracked:
-            points = self._placement.on_palm(hand)
-        for node in (self._ghost, self._human_tips, self._links):
-            node.visible = points is not None
-        if points is None:
-            return
-        self._ghost.points = points[BONES].astype(np.float32)
-        self._human_tips.points = points[TIPS].astype(np.float32)
-        palm = self._data.body(PALM_FRAME)
-        tips = np.array([self._data.body(name).xpos for name in TIP_FRAMES.values()])
-        tips = (tips - palm.xpos) @ palm.xmat.reshape(3, 3)
-        rows = [TIPS[FINGERS.index(finger)] for finger in TIP_FRAMES]
-        self._links.points = np.stack((points[rows], tips), axis=1).astype(np.float32)
+        return self.monitor.hand if self._compare and fresh else None
 
 
 # Buttons that a finger on a tablet hits.
 _STYLE = (
-    "<style>.mantine-Button-root{min-height:36px;font-size:14px;font-weight:600}"
+    "<style>.mantine-Button-root{min-height:38px;font-size:14px;font-weight:600}"
     ".mantine-Text-root,label{letter-spacing:0!important}</style>"
 )
-_HINTS = {
-    "engage": "The robot follows your hand from where it stands",
-    "hold": "The robot slows down and stands",
-}
-_PRESSED = {
-    "engage": "Engaging …",
-    "hold": "Holding …",
-    "reset": "Resetting …",
-    "calibrate": "Hold your open hand before the camera, fingers straight …",
-}
 _NO_PICTURE = (
-    '<div style="margin:0 12px 6px;aspect-ratio:16/9;border-radius:6px;background:#ffffff0a;'
-    'display:flex;align-items:center;justify-content:center;color:#8b95a5;font-size:14px">'
+    '<div style="margin:0 12px 8px;aspect-ratio:16/9;border-radius:6px;background:#ffffff0a;'
+    'display:flex;align-items:center;justify-content:center;color:#98a2b3;font-size:14px">'
     "No camera picture yet</div>"
 )

@@ -1,30 +1,39 @@
-"""The viewer node: feeds the operator page from the topics, and calls services for its buttons."""
+"""The viewer node: feeds the operator page from the topics; its buttons are the operator link's."""
 
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from urllib.parse import quote
 
 import numpy as np
-from manip_msgs.msg import Contacts, HandMesh, HandObservation, SceneObjects, TeleopState
-from manip_msgs.srv import Calibrate, SetMode
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from manip_msgs.msg import (
+    Contacts,
+    HandMesh,
+    HandObservation,
+    JointTarget,
+    SceneObjects,
+    TeleopState,
+)
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
-from std_srvs.srv import Trigger
 
+from manip_bringup.operator_link_node import OperatorLink
+from manip_bringup.page_token import is_loopback
 from manip_bringup.viewer import Thing, Viewer, ViewerConfig
-from manip_bringup.viewer_status import Teleop
+from manip_bringup.viewer_status import Monitor, News, Teleop
 from manip_core.hand import LEFT, RIGHT
 from manip_core.interfaces import (
-    CALIBRATE,
+    DIAGNOSTICS,
     HAND_MESH,
     IMAGE,
     JOINT_STATES,
     OBSERVATION,
-    RESET_ROBOT,
     SCENE_CONTACTS,
     SCENE_OBJECTS,
-    SET_MODE,
     SMOOTHED,
+    TARGET,
     TELEOP_STATE,
     TRUTH,
 )
@@ -33,7 +42,7 @@ from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
 from manip_ros.scene_conversions import contacts_from_msg, objects_from_msg, vertices_from_msg
-from manip_ros.topics import client, subscription
+from manip_ros.topics import subscription
 
 # Pictures that wait for the hand seen in them, and how long after the last hand they are shown
 # without one [s].
@@ -42,43 +51,56 @@ _WATCH_PERIOD_S = 0.5
 
 
 class ViewerNode(Node):
-    """Listens only while a browser is connected."""
+    """Takes pictures, hands and joints only while a browser is connected."""
 
     def __init__(self):
         super().__init__("viewer_node")
         self.config = declare_config(self, ViewerConfig)
-        self._pressed: list[str] = []
-        names = ("engage", "hold", "reset", "calibrate")
-        # Buttons are pressed on the page's own threads; ROS is called from this node's.
-        actions = {name: (lambda name=name: self._pressed.append(name)) for name in names}
-        self.viewer = Viewer(self.config, actions)
+        monitor = Monitor()
+        monitor.listens = False
+        self.link = OperatorLink(self, monitor)
+        bench = self.link.socket.handle
+        self.viewer = Viewer(self.config, monitor, bench, self.link.press)
         self._diagnostics = Diagnostics(self)
-        self._set_mode = client(self, SET_MODE)
-        self._calibrate = client(self, CALIBRATE)
-        self._reset = client(self, RESET_ROBOT)
         self._subscriptions_while_watched = []
         self._pictures: OrderedDict[tuple[int, int], Image] = OrderedDict()
         self._picture_due = 0.0
         self._matched_at = -_WAIT_S
         subscription(self, TELEOP_STATE, self._on_state)
+        subscription(self, DIAGNOSTICS, self._on_diagnostics)
         self._refresh = None
         self.create_timer(_WATCH_PERIOD_S, self._watch)
-        self.get_logger().info(f"operator page: http://{self.config.host}:{self.config.port}")
+        self._say_where()
 
     def close(self) -> None:
         """Stop serving."""
         self.viewer.close()
 
+    def _say_where(self) -> None:
+        config, token = self.config, self.viewer.token
+        if not token:
+            self.get_logger().info(f"operator page: http://{config.host}:{config.port}")
+            return
+        name = config.host if is_loopback(config.host) else _own_address(config.host)
+        # Printed, not logged: whatever is logged goes to everybody on /rosout.
+        print(f"operator page: http://{name}:{config.port}/?token={quote(token)}", flush=True)
+
     def _watch(self) -> None:
         """Start listening with the first browser, and stop after the last."""
-        watched = self.viewer.watched
+        watched = self.viewer.watched or self.link.pages > 0
         self._diagnostics.values["browsers"] = len(self.viewer.server.get_clients())
+        self._diagnostics.counters["rejected: page"] = self.link.refused
         if watched == (self._refresh is not None):
             return
+        monitor = self.viewer.monitor
+        monitor.listens = watched
         if watched:
+            # From now on it has a second to be heard.
+            monitor.on_robot(time.monotonic())
             self._refresh = self.create_timer(1.0 / self.config.rate, self._on_refresh)
             self._subscriptions_while_watched = [
                 subscription(self, JOINT_STATES, self._on_joints),
+                subscription(self, TARGET, self._on_target),
                 subscription(self, SCENE_OBJECTS, self._on_objects),
                 subscription(self, SCENE_CONTACTS, self._on_contacts),
                 subscription(self, HAND_MESH, self._on_mesh),
@@ -95,8 +117,6 @@ class ViewerNode(Node):
         self._pictures.clear()
 
     def _on_refresh(self) -> None:
-        while self._pressed:
-            self._act(self._pressed.pop(0))
         now = time.monotonic()
         self._show_old_pictures(now)
         self.viewer.refresh(now)
@@ -105,12 +125,27 @@ class ViewerNode(Node):
         self.viewer.monitor.on_teleop(
             Teleop(
                 engaged=msg.mode == TeleopState.ENGAGED,
+                received=time.monotonic(),
                 holding=msg.holding,
                 reason=msg.reason,
+                stopped=msg.stopped,
+                speed=msg.speed,
+                robot_ready=msg.robot_ready,
+                robot=msg.robot,
+                warnings=tuple(msg.warnings),
                 latency=msg.latency,
-                received=time.monotonic(),
             )
         )
+
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        for status in msg.status:
+            fine = status.level == DiagnosticStatus.OK
+            values = {item.key: item.value for item in status.values}
+            news = News("" if fine else status.message, values, time.monotonic())
+            self.viewer.monitor.on_news(status.name, news)
+
+    def _on_target(self, msg: JointTarget) -> None:
+        self.viewer.target.set_target(msg.names, msg.positions, time.monotonic())
 
     def _on_joints(self, msg: JointState) -> None:
         self.viewer.set_joints(msg.name, msg.position, time.monotonic())
@@ -188,24 +223,18 @@ class ViewerNode(Node):
         except ValueError as error:
             self._diagnostics.reject("picture", str(error))
 
-    def _act(self, name: str) -> None:
-        if name == "calibrate":
-            caller, request = self._calibrate, Calibrate.Request()
-        elif name == "reset":
-            caller, request = self._reset, Trigger.Request()
-        else:
-            mode = TeleopState.ENGAGED if name == "engage" else TeleopState.HOLD
-            caller, request = self._set_mode, SetMode.Request(mode=mode)
-        if not caller.service_is_ready():
-            self.viewer.note(f"Nobody answers {caller.srv_name}", good=False)
-            return
-        caller.call_async(request).add_done_callback(self._on_answer)
 
-    def _on_answer(self, future) -> None:
-        answer = future.result()
-        if answer is not None:
-            fallback = "Done" if answer.success else "That did not work"
-            self.viewer.note(answer.message or fallback, answer.success)
+def _own_address(host: str) -> str:
+    """What others call this machine by; ``host`` itself where that is one address of it."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: only asks which way a packet to elsewhere would leave (RFC 5737).
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
 
 
 def main(args: list[str] | None = None) -> None:

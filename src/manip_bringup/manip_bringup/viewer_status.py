@@ -1,44 +1,91 @@
-"""What the operator page says: the state in words, colours and a little HTML. No ROS, no viser."""
+"""What the operator page knows, and what it says of it in words. No ROS, no viser, no HTML."""
 
 from collections import deque
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from manip_bringup.hand_drawing import FINGER_COLOURS, TOUCH
+from manip_bringup.episodes import EpisodeLog, Mark
 from manip_core.hand import Hand
-from manip_core.hand_skeleton import CONTACT_FINGERS
 from manip_core.metrics import mpjpe_mm, pa_mpjpe_mm
 
 # Colour has meaning: green moves, amber wants to and cannot, grey-blue rests, red needs attention.
 GREEN, AMBER, BLUE, RED = "#3ecf8e", "#f2b544", "#8fa3bf", "#ff6b6b"
-_DIM, _TEXT = "#8b95a5", "#e6eaf0"
-# The control node publishes its state ten times a second, the robot its joints over 100 times.
-_STATE_STALE_S, _ROBOT_STALE_S, _HAND_STALE_S = 3.0, 1.0, 1.0
+# The control node publishes its state ten times a second, the robot its joints over 100 times,
+# every node its diagnostics once.
+_STATE_STALE_S, _ROBOT_STALE_S, _HAND_STALE_S, _NEWS_STALE_S = 3.0, 1.0, 1.0, 3.5
 LATENCY_WINDOW_S = 30.0
 ERROR_WINDOW_S = 2.0
+# So long after a press, a stop that the control node does not confirm is an alarm.
+CONFIRM_S = 0.4
+# What came of a button is said for so long.
+_NOTE_S = 8.0
+_CONTROL, _RECORDER = "control_node", "recorder_node"
+_SHARE, _PERCENTILE, _UNIT = "share of ", "latency p", " [ms]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Teleop:
     """The pure twin of ``manip_msgs/TeleopState``; ``received`` in [s] by the page's clock."""
 
     engaged: bool
-    holding: bool
-    reason: str
-    latency: float
+    received: float
+    holding: bool = False
+    reason: str = ""
+    stopped: bool = False
+    speed: float = 1.0
+    robot_ready: bool = True
+    robot: str = ""
+    warnings: tuple[str, ...] = ()
+    latency: float = float("nan")
+
+
+@dataclass(frozen=True)
+class News:
+    """The last ``/diagnostics`` of a node.
+
+    Attributes:
+        problem: What is wrong, empty for nothing.
+        values: As published.
+        received: [s].
+    """
+
+    problem: str
+    values: dict[str, str]
     received: float
 
 
+@dataclass(frozen=True)
+class Latency:
+    """Exposure to command, over the last 300 pictures, as the control node measured it.
+
+    Attributes:
+        percentiles: 50th, 95th and 99th [ms], by ``p50``, ``p95``, ``p99``.
+        shares: Mean share of each stage [ms], in the order of the data's way.
+    """
+
+    percentiles: dict[str, float]
+    shares: dict[str, float] = field(default_factory=dict)
+
+
 class Monitor:
-    """Collects what the page shows as text; all times in [s] by one clock, passed as arguments."""
+    """Collects what the page shows as text; all times in [s] by one clock, passed as arguments.
+
+    Attributes:
+        episodes: As the marks make them; times by the page's clock.
+        listens: The robot's joints are listened to: only then can it be missed.
+    """
 
     def __init__(self):
         self.teleop: Teleop | None = None
         self.hand: Hand | None = None
         self.hand_received = -np.inf
         self.robot_received = -np.inf
+        self.listens = True
+        self.episodes = EpisodeLog()
+        self._note, self._note_good, self._note_at = "", True, -np.inf
+        self._stop_at: float | None = None
+        self._news: dict[str, News] = {}
         self._latencies: deque[tuple[float, float]] = deque()
         self._truth: deque[Hand] = deque(maxlen=30)
         self._errors: deque[tuple[float, float, float]] = deque()
@@ -46,6 +93,8 @@ class Monitor:
     def on_teleop(self, teleop: Teleop) -> None:
         """Take the control node's state."""
         self.teleop = teleop
+        if teleop.stopped:
+            self._stop_at = None
         if np.isfinite(teleop.latency) and teleop.engaged and not teleop.holding:
             self._latencies.append((teleop.received, teleop.latency))
 
@@ -62,6 +111,39 @@ class Monitor:
         """Take the hand as it truly is, from a source that knows."""
         self._truth.append(hand)
 
+    def on_robot(self, now: float) -> None:
+        """Note that the robot has told its joints."""
+        self.robot_received = now
+
+    def on_news(self, node: str, news: News) -> None:
+        """Take what a node publishes on ``/diagnostics``."""
+        self._news[node] = news
+
+    def on_mark(self, text: str, now: float) -> None:
+        """Take an episode's mark, whoever set it."""
+        try:
+            self.note(self.episodes.add(Mark.parse(text), now), now)
+        except ValueError as error:
+            self.note(str(error), now, good=False)
+
+    def note(self, text: str, now: float, good: bool = True) -> None:
+        """Say for a while what came of a button."""
+        self._note, self._note_good, self._note_at = text, good, now
+
+    def noted(self, now: float) -> tuple[str, bool]:
+        """What came of the last button, empty after a while, and whether that is good."""
+        fresh = now - self._note_at < _NOTE_S
+        return (sentence(self._note), self._note_good) if fresh else ("", True)
+
+    def on_stop_pressed(self, now: float) -> None:
+        """Somebody pressed the page's emergency stop."""
+        if self._stop_at is None and not (self.teleop and self.teleop.stopped):
+            self._stop_at = now
+
+    def stop_unconfirmed(self, now: float) -> bool:
+        """True where a stop was pressed and the control node has not said that it took it."""
+        return self._stop_at is not None and now - self._stop_at > CONFIRM_S
+
     def error_mm(self, now: float) -> tuple[float, float] | None:
         """Mean error of the keypoints over `ERROR_WINDOW_S`, as they stand and after the best
         similarity transform, in [mm]; None where the truth is not known.
@@ -73,32 +155,59 @@ class Monitor:
         _, error, shape = np.mean(self._errors, axis=0)
         return float(error), float(shape)
 
-    def on_robot(self, now: float) -> None:
-        """Note that the robot has told its joints."""
-        self.robot_received = now
-
-    def latency_ms(self, now: float) -> tuple[float, float] | None:
-        """Median and 95th percentile over `LATENCY_WINDOW_S`, in [ms]; None without a sample."""
+    def latencies_ms(self, now: float) -> list[tuple[float, float]]:
+        """Age [s] and latency [ms] of the states of the last `LATENCY_WINDOW_S`, oldest first."""
         while self._latencies and self._latencies[0][0] < now - LATENCY_WINDOW_S:
             self._latencies.popleft()
-        if not self._latencies:
+        return [(now - at, 1e3 * latency) for at, latency in self._latencies]
+
+    def latency(self, now: float) -> Latency | None:
+        """What the control node says of its latency; None where it says nothing."""
+        values = self._values(_CONTROL, now)
+        figures = {}
+        for key, value in values.items():
+            try:
+                figures[key] = float(value)
+            except ValueError:
+                continue
+        figures = {key: value for key, value in figures.items() if np.isfinite(value)}
+        percentiles = _between(figures, _PERCENTILE, _UNIT)
+        if not percentiles:
             return None
-        values = [1e3 * latency for _, latency in self._latencies]
-        return float(np.median(values)), float(np.percentile(values, 95))
+        found = {f"p{percent}": value for percent, value in percentiles.items()}
+        return Latency(found, _between(figures, _SHARE, _UNIT))
+
+    def recording(self, now: float) -> dict[str, str]:
+        """What the recorder says of itself; empty where none runs."""
+        return self._values(_RECORDER, now)
+
+    def warnings(self, now: float) -> list[str]:
+        """What the operator should know: from the safety core, then from every node."""
+        state = self.teleop
+        found = list(state.warnings) if state is not None else []
+        for node, news in sorted(self._news.items()):
+            if news.problem and now - news.received <= _NEWS_STALE_S:
+                found.append(f"{node.removesuffix('_node').replace('_', ' ')}: {news.problem}")
+        return [sentence(text) for text in found]
 
     def headline(self, now: float) -> tuple[str, str, str]:
         """The state in a word, its colour, and a sentence that says why."""
         state = self.teleop
+        if self.stop_unconfirmed(now):
+            return "STOP NOT CONFIRMED", RED, "Use the robot's own emergency stop."
         if state is None:
             return "NO CONTROL", BLUE, "Waiting for the control node."
         if now - state.received > _STATE_STALE_S:
             return "CONTROL LOST", RED, f"No word from it for {now - state.received:.0f} s."
-        if now - self.robot_received > _ROBOT_STALE_S:
+        if state.stopped:
+            return "STOPPED", RED, sentence(state.reason) or "Emergency stop."
+        if self.listens and now - self.robot_received > _ROBOT_STALE_S:
             return "ROBOT LOST", RED, "The robot does not tell its joints."
         if not state.engaged:
-            return "HOLD", BLUE, _sentence(state.reason) or "The robot stands. Engage to move it."
+            colour = BLUE if state.robot_ready else AMBER
+            return "HOLD", colour, sentence(state.reason) or "The robot stands. Engage to move it."
         if state.holding:
-            return "WAITING", AMBER, _sentence(state.reason) or "Engaged, but nothing to follow."
+            return "WAITING", AMBER, sentence(state.reason) or "Engaged, but nothing to follow."
         return "FOLLOWING", GREEN, "The robot follows your hand."
 
     def tracking(self, now: float) -> tuple[str, str]:
@@ -111,102 +220,26 @@ class Monitor:
             return f"{self.hand.side} hand, bridging a gap", AMBER
         return f"{self.hand.side} hand", GREEN
 
+    def seen(self, now: float) -> Hand | None:
+        """The hand that is in view; None while none is."""
+        return self.hand if self.tracking(now)[1] != RED and self.hand.tracked else None
 
-def _sentence(reason: str) -> str:
-    reason = reason.strip()
-    if not reason:
+    def _values(self, node: str, now: float) -> dict[str, str]:
+        news = self._news.get(node)
+        return news.values if news is not None and now - news.received <= _NEWS_STALE_S else {}
+
+
+def sentence(words: str) -> str:
+    """The words with a capital at the front and a stop at the end."""
+    words = words.strip()
+    if not words:
         return ""
-    return reason[0].upper() + reason[1:] + ("" if reason[-1] in ".!?" else ".")
+    return words[0].upper() + words[1:] + ("" if words[-1] in ".!?…" else ".")
 
 
-def headline_html(monitor: Monitor, now: float) -> str:
-    """The clutch state in large type, with the reason below."""
-    word, colour, reason = monitor.headline(now)
-    return (
-        f'<div style="margin:2px 12px 8px;padding:10px 14px;border-radius:8px;'
-        f'background:{colour}1f;border-left:5px solid {colour}">'
-        f'<div style="font-size:27px;line-height:1.15;font-weight:700;letter-spacing:.04em;'
-        f'color:{colour}">{word}</div>'
-        f'<div style="font-size:14px;line-height:1.35;min-height:19px;color:{_TEXT}">'
-        f"{escape(reason)}</div></div>"
-    )
-
-
-def details_html(monitor: Monitor, now: float) -> str:
-    """Tracking, confidence, contacts and latency."""
-    text, colour = monitor.tracking(now)
-    seen = colour != RED and monitor.hand is not None and monitor.hand.tracked
-    confidence = monitor.hand.confidence if seen else 0.0
-    rows = [
-        _row("Tracking", f'<span style="color:{colour}">{text}</span>'),
-        _row("Confidence", _bar(confidence) if seen else "–"),
-        _row("Touching thumb", _contacts(monitor.hand.contact if seen else np.zeros(4))),
-        _row("Latency", _latency(monitor.latency_ms(now))),
-    ]
-    if error := monitor.error_mm(now):
-        rows.append(
-            _row(
-                "Error to the truth",
-                f"{error[0]:.0f}&thinsp;mm "
-                f'<span style="color:{_DIM}">of the shape alone</span> {error[1]:.0f}&thinsp;mm',
-            )
-        )
-    return f'<div style="margin:4px 14px 6px;font-size:14px;color:{_TEXT}">{"".join(rows)}</div>'
-
-
-def note_html(note: str, good: bool) -> str:
-    """What came of the last button; nothing while there is none."""
-    if not note:
-        return ""
-    colour = _DIM if good else AMBER
-    return (
-        f'<div style="margin:0 14px 6px;font-size:13px;line-height:1.35;color:{colour}">'
-        f"{escape(_sentence(note))}</div>"
-    )
-
-
-def _row(name: str, value: str) -> str:
-    return (
-        '<div style="display:flex;justify-content:space-between;align-items:center;'
-        'min-height:25px">'
-        f'<span style="color:{_DIM}">{name}</span>'
-        f'<span style="font-variant-numeric:tabular-nums">{value}</span></div>'
-    )
-
-
-def _bar(value: float) -> str:
-    colour = GREEN if value >= 0.8 else AMBER
-    return (
-        '<span style="display:inline-flex;align-items:center;gap:8px">'
-        '<span style="display:inline-block;width:90px;height:6px;border-radius:3px;'
-        'background:#ffffff1c">'
-        f'<span style="display:block;width:{90 * value:.0f}px;height:6px;border-radius:3px;'
-        f'background:{colour}"></span></span>{100 * value:.0f}&thinsp;%</span>'
-    )
-
-
-def _contacts(contact: np.ndarray) -> str:
-    chips = []
-    for finger, likelihood in zip(CONTACT_FINGERS, contact, strict=True):
-        touching = likelihood >= TOUCH
-        rgb = "rgb({},{},{})".format(*FINGER_COLOURS[finger])
-        style = (
-            f"background:{rgb};color:#101418;border-color:{rgb}"
-            if touching
-            else f"color:{_DIM};border-color:#ffffff26"
-        )
-        chips.append(
-            f'<span style="border:1px solid;border-radius:9px;padding:0 7px;font-size:12px;'
-            f'line-height:18px;{style}">{finger}</span>'
-        )
-    return f'<span style="display:inline-flex;gap:4px">{"".join(chips)}</span>'
-
-
-def _latency(latency: tuple[float, float] | None) -> str:
-    if latency is None:
-        return "–"
-    return (
-        f"{latency[0]:.0f}&thinsp;ms "
-        f'<span style="color:{_DIM}">median,</span> {latency[1]:.0f}&thinsp;ms '
-        f'<span style="color:{_DIM}">p95</span>'
-    )
+def _between(figures: dict[str, float], front: str, back: str) -> dict[str, float]:
+    return {
+        key.removeprefix(front).removesuffix(back): value
+        for key, value in figures.items()
+        if key.startswith(front) and key.endswith(back)
+    }
