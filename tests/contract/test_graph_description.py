@@ -146,7 +146,7 @@ def test_make_sets_up_what_the_estimator_needs(given, extra):
 
 def test_set_up_knows_its_extras():
     said = subprocess.run(["scripts/setup.sh", "no_such"], cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == 1 and "[amt|train|dev], got no_such" in said.stderr
+    assert said.returncode == 1 and "[amt|train|export|dev], got no_such" in said.stderr
 
 
 def test_a_real_robot_waits_for_its_operator():

@@ -103,7 +103,7 @@ def test_the_launch_description_includes_or_says(prefix, monkeypatch):
         for member in " ".join(members).split():
             setattr(fake, member, stand_in(member))
         monkeypatch.setitem(sys.modules, module, fake)
-    given = {"robot_ip": "10.0.0.2", "viewer": "false"}
+    given = {"robot_ip": "10.0.0.2", "viewer": "false", "params": "mine.yaml"}
     substitutions = types.ModuleType("launch.substitutions")
     defaults = {argument.name: argument.default for argument in REAL.arguments} | given
     substitutions.LaunchConfiguration = lambda name: types.SimpleNamespace(
@@ -121,6 +121,7 @@ def test_the_launch_description_includes_or_says(prefix, monkeypatch):
     assert actions[0].args[0].args[0].endswith("ur_control.launch.py")
     assert dict(actions[0].kwargs["launch_arguments"])["robot_ip"] == "10.0.0.2"
     assert "allegro_hand_controllers is not installed" in actions[1].kwargs["msg"]
+    assert all(a.kwargs["parameters"][0] == "mine.yaml" for a in actions[2:])
     retargeting = next(a for a in actions if a.kwargs.get("executable") == "retargeting_node")
     assert retargeting.kwargs["remappings"] == [("/joint_states", "/robot/joint_states")]
     monkeypatch.delitem(sys.modules, "manip_bringup.launching")
