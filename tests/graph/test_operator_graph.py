@@ -111,6 +111,21 @@ def mode(probe):
     return probe.last(TELEOP_STATE).mode
 
 
+def engage(probe, page):
+    """Press until it is heard: a page must have been alive for a moment before it may engage."""
+    pressed = [0.0]
+
+    def engaged():
+        if mode(probe) == TeleopState.ENGAGED:
+            return True
+        if time.monotonic() - pressed[0] > 1.5:
+            pressed[0] = time.monotonic()
+            page.send(press="engage")
+        return False
+
+    probe.wait(engaged, timeout=20.0, what="engagement")
+
+
 def test_clutch_stop_and_marks(bench):
     probe, open_page, _ = bench
     with targets(probe):
@@ -154,9 +169,7 @@ def test_closing_the_operator_s_page_releases_the_clutch(bench):
     probe, open_page, _ = bench
     spectator, page = open_page(), open_page()
     with targets(probe):
-        time.sleep(0.5)
-        page.send(press="engage")
-        probe.wait(lambda: mode(probe) == TeleopState.ENGAGED, what="engagement")
+        engage(probe, page)
         # Longer than the safety core waits for signs of life, with the page open.
         time.sleep(2.0)
         assert mode(probe) == TeleopState.ENGAGED
