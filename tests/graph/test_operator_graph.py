@@ -134,8 +134,7 @@ def test_clutch_stop_and_marks(bench):
 
 def check_buttons(probe, page):
     probe.wait(lambda: probe.count(HEARTBEAT) > 3, what="signs of life")
-    page.send(press="engage")
-    probe.wait(lambda: mode(probe) == TeleopState.ENGAGED, what="engagement")
+    engage(probe, page)
     probe.wait(lambda: page.state["engaged"] and page.state["driver"] == "you", what="the state")
     page.send(press="release")
     probe.wait(lambda: mode(probe) == TeleopState.HOLD, what="release")
@@ -150,8 +149,7 @@ def check_buttons(probe, page):
     assert [msg.data for msg in probe.received[MARK.name]] == ["start cube into bowl", "success"]
     probe.wait(lambda: page.state["episode"]["counts"] == {"success": 1}, what="the episode")
 
-    page.send(press="engage")
-    probe.wait(lambda: mode(probe) == TeleopState.ENGAGED, what="engagement")
+    engage(probe, page)
     page.send(press="stop")
     probe.wait(lambda: probe.last(TELEOP_STATE).stopped, timeout=2.0, what="the stop")
     probe.wait(lambda: probe.count(STOP), what="the topic")
