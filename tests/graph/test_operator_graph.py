@@ -112,18 +112,10 @@ def mode(probe):
 
 
 def engage(probe, page):
-    """Press until it is heard: a page must have been alive for a moment before it may engage."""
-    pressed = [0.0]
-
-    def engaged():
-        if mode(probe) == TeleopState.ENGAGED:
-            return True
-        if time.monotonic() - pressed[0] > 1.5:
-            pressed[0] = time.monotonic()
-            page.send(press="engage")
-        return False
-
-    probe.wait(engaged, timeout=20.0, what="engagement")
+    """Press once, as soon as the page offers it."""
+    probe.wait(lambda: page.state.get("reaches"), what="a page that reaches the control node")
+    page.send(press="engage")
+    probe.wait(lambda: mode(probe) == TeleopState.ENGAGED, timeout=10.0, what="engagement")
 
 
 def test_clutch_stop_and_marks(bench):

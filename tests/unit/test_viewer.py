@@ -143,6 +143,17 @@ def test_headline(teleop, robot, now, word):
     assert bench_state(monitor, OperatorDesk(), now)["word"] == word
 
 
+def test_nobody_is_offered_to_engage_who_would_not_be_heard():
+    monitor = Monitor()
+    monitor.on_robot(10.0)
+    monitor.reaches = False
+    monitor.on_teleop(following(engaged=False))
+    assert monitor.headline(10.1)[0] == "CONNECTING"
+    assert bench_state(monitor, OperatorDesk(), 10.1)["reaches"] is False
+    monitor.on_teleop(following())
+    assert monitor.headline(10.1)[0] == "FOLLOWING"
+
+
 def test_a_robot_that_is_not_listened_to_is_not_missed():
     monitor = Monitor()
     monitor.on_teleop(following())

@@ -15,6 +15,7 @@ def bench_state(monitor: Monitor, desk: OperatorDesk, now: float) -> dict:
         "reason": reason,
         "stopped": bool(state and state.stopped),
         "engaged": bool(state and state.engaged),
+        "reaches": monitor.reaches,
         "ready": bool(state is None or state.robot_ready),
         "robot": state.robot if state else "",
         "speed": state.speed if state else None,

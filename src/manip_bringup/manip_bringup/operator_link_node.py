@@ -59,6 +59,7 @@ class OperatorLink:
         self._desk = OperatorDesk()
         self._lock = threading.Lock()
         self._wishes: list[Wish] = []
+        self._later: list[Wish] = []
         self._sent: dict | None = None
         self._sent_at = 0.0
         self._stop = publisher(node, topics.STOP)
@@ -127,6 +128,10 @@ class OperatorLink:
         service, request = _REQUESTS[wish.name]
         caller = self._clients[service.name]
         if not caller.service_is_ready():
+            if wish.name == "release":
+                # Never lost: asked again until somebody is there to hear it. Not so an engagement,
+                # which would surprise whoever pressed long ago.
+                self._later.append(wish)
             self._monitor.note(f"nobody answers {service.name}", now, good=False)
             return
         caller.call_async(request()).add_done_callback(self._on_answer)
@@ -140,11 +145,13 @@ class OperatorLink:
     def _tick(self) -> None:
         now = time.monotonic()
         with self._lock:
-            self._wishes += self._desk.tick(now)
+            self._wishes = [*self._later, *self._wishes, *self._desk.tick(now)]
+        self._later = []
         self._obey()
         if self._monitor.stop_unconfirmed(now):
             # Lost, or nobody was there to hear it: said again until somebody confirms it.
             self._stop.publish(Bool(data=True))
+        self._monitor.reaches = self._clients[topics.SET_MODE.name].service_is_ready()
         with self._lock:
             state = bench_state(self._monitor, self._desk, now)
         if state != self._sent or now - self._sent_at >= _ANYWAY_S:

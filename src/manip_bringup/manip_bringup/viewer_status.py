@@ -74,6 +74,7 @@ class Monitor:
     Attributes:
         episodes: As the marks make them; times by the page's clock.
         listens: The robot's joints are listened to: only then can it be missed.
+        reaches: A request to engage would reach the control node: discovery takes a moment.
     """
 
     def __init__(self):
@@ -81,7 +82,7 @@ class Monitor:
         self.hand: Hand | None = None
         self.hand_received = -np.inf
         self.robot_received = -np.inf
-        self.listens = True
+        self.listens = self.reaches = True
         self.episodes = EpisodeLog()
         self._note, self._note_good, self._note_at = "", True, -np.inf
         self._stop_at: float | None = None
@@ -203,6 +204,8 @@ class Monitor:
             return "STOPPED", RED, sentence(state.reason) or "Emergency stop."
         if self.listens and now - self.robot_received > _ROBOT_STALE_S:
             return "ROBOT LOST", RED, "The robot does not tell its joints."
+        if not state.engaged and not self.reaches:
+            return "CONNECTING", BLUE, "The control node cannot be asked to engage yet."
         if not state.engaged:
             colour = BLUE if state.robot_ready else AMBER
             return "HOLD", colour, sentence(state.reason) or "The robot stands. Engage to move it."

@@ -82,6 +82,7 @@
   }
 
   function press(name, text) {
+    if (name === "engage" && engage.disabled) return;
     const sent = send(text === undefined ? { press: name } : { press: name, text });
     // A stop that could not be sent is sent as soon as there is a line again.
     if (name === "stop") {
@@ -203,7 +204,7 @@
     engage.classList.toggle("on", Boolean(now.engaged));
     for (const made of [engage, hold, release]) {
       made.hidden = Boolean(now.stopped);
-      made.disabled = lost;
+      made.disabled = lost || (made !== release && now.reaches === false);
     }
     reset.hidden = !now.stopped;
     recover.hidden = lost || now.stopped || now.ready !== false;
