@@ -98,3 +98,14 @@ def test_wrong_words_are_answered_with_the_right_ones(trained, tmp_path, names, 
     with pytest.raises(ValueError, match=said):
         compare(names, tmp_path, seeds, [], trained)
     assert not trained.configs
+
+
+def test_runs_that_ended_are_not_made_again(trained, tmp_path):
+    words = ["preset=tiny"]
+    first = compare(["transformer", "no_refinement"], tmp_path, 2, words, trained)
+    assert compare(["transformer", "no_refinement"], tmp_path, 2, words, trained) == first
+    assert len(trained.configs) == 4
+    compare(
+        ["transformer", "no_refinement"], tmp_path, 2, ["preset=tiny", "optim.lr=2e-3"], trained
+    )
+    assert len(trained.configs) == 8

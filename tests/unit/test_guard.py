@@ -14,7 +14,7 @@ from manip_core.robot_model import HAND_JOINTS, JOINT_NAMES, build_model, home, 
 
 LIMITS = limits("right")
 HOME = home("right")
-JERK = LIMITS.acceleration / 0.03
+JERK = LIMITS.acceleration / 0.01
 GUARD = Guard(GuardConfig())
 DT = 0.008
 SPREAD = np.array([0.8] * 6 + [0.8] * 16)
@@ -63,7 +63,7 @@ def test_all_that_mujoco_finds_touching_the_guard_finds_touching():
 
 
 def straight(start, end) -> Path:
-    return Path(lambda t: start + t * (end - start), (0.0, 1.0), np.zeros((1, 22)))
+    return Path(lambda t: start + t * (end - start), (0.0, 1.0), np.zeros((1, 22)), np.zeros(22))
 
 
 def is_free(start, end) -> bool:

@@ -17,7 +17,7 @@ LIMITS = Limits(
     acceleration=np.array([10.0, 100.0, 5.0]),
     effort=np.ones(3),
 )
-JERK = np.array([200.0, 5000.0, 60.0])
+JERK = np.array([1000.0, 10000.0, 400.0])
 DT = 0.008
 ANY = st.floats(allow_nan=True, allow_infinity=True)
 THREE = st.lists(st.one_of(st.floats(-3.0, 3.0), ANY), min_size=3, max_size=3).map(np.array)
@@ -52,7 +52,7 @@ def assert_lawful(before: np.ndarray, after: np.ndarray, dt: float) -> None:
         st.tuples(
             st.one_of(st.none(), THREE),
             st.one_of(st.just(DT), st.floats(1e-4, 0.05)),
-            st.one_of(st.none(), THREE),
+            st.one_of(st.just(0.0), THREE),
             st.one_of(st.floats(0, 1), st.lists(ANY, min_size=3, max_size=3).map(np.array)),
             st.integers(1, 20),
         ),
@@ -77,7 +77,7 @@ def test_a_stream_s_differences_obey_the_limits(seed):
     for i in range(1500):
         if i % 4 == 0:
             target = rng.uniform(-3, 3, 3)
-            velocity = rng.normal(size=3) * 3 if i % 8 else None
+            velocity = rng.normal(size=3) * 3 if i % 8 else 0.0
         positions.append(limiter.step(target, DT, velocity=velocity))
     moved = np.array(positions)
     for limit in (LIMITS.velocity, LIMITS.acceleration, JERK):
@@ -89,28 +89,26 @@ def test_a_stream_s_differences_obey_the_limits(seed):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
-def test_reaches_any_target_in_the_least_time_and_stays(numbers):
+def test_reaches_any_target_soon_and_stays(numbers):
     start, target = LIMITS.lower + np.array(numbers).reshape(2, 3) * (LIMITS.upper - LIMITS.lower)
     limiter = limiter_at(start)
     distance = np.abs(target - start)
-    # With all limits but one lifted, the least time is known: none can be faster than the slowest
-    # of these, nor slower than their sum.
-    cruise = distance / LIMITS.velocity
-    least = np.max(
-        [2 * np.sqrt(distance / LIMITS.acceleration), 2 * np.cbrt(4 * distance / JERK)], 0
-    )
-    most = cruise + LIMITS.velocity / LIMITS.acceleration + LIMITS.acceleration / JERK + least
-    steps = int(most.max() / DT) + 2
+    # With but one limit the least time is known. The acceleration is used to 0.7 at braking, and
+    # the last of the way is closed at 20 to the second.
+    cruise, rush = distance / LIMITS.velocity, 2 * np.sqrt(distance / LIMITS.acceleration)
+    least = np.maximum(np.maximum(cruise, rush), 2 * np.cbrt(4 * distance / JERK))
+    most = cruise + rush + LIMITS.acceleration / JERK + np.log(1e4) / 20.0
     arrived = np.full(3, np.inf)
-    for i in range(steps):
+    for i in range(int(most.max() / DT) + 2):
         limiter.step(target, DT)
         there = np.abs(limiter.position - target) < 1e-4
-        arrived = np.where(there, np.minimum(arrived, i * DT), np.inf)
+        arrived = np.where(there, np.minimum(arrived, (i + 1) * DT), np.inf)
     assert (arrived <= most + 2 * DT).all()
+    assert (arrived >= least - 2 * DT)[distance > 1e-2].all()
     for _ in range(20):
         limiter.step(target, DT)
     np.testing.assert_allclose(limiter.position, target, atol=1e-4)
-    assert np.abs(limiter.velocity).max() < 1e-3
+    assert np.abs(limiter.velocity).max() < 3e-3
 
 
 def test_never_overshoots_a_standing_target():

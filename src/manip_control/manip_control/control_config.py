@@ -11,12 +11,16 @@ class ControlConfig:
 
     Attributes:
         rate: Commands a second.
+        gain: How hard the distance to the target is closed [1/s]: between targets the robot
+            follows with a lag of 1 / gain, less what is extrapolated.
         feed_forward: Share of the targets' own velocity with which they are extrapolated from the
             exposure to now, 0 to 1. 1 follows a steady motion without lag and overshoots every
             turn.
         max_prediction: Longest time over which a target is extrapolated [s].
         arm_rise_time, hand_rise_time: Time in which a joint may build up its full acceleration
-            [s]. Jerk is limited to acceleration over this.
+            [s]. Jerk is limited to acceleration over this: 1000 rad/s^3 for the arm, where Franka
+            allows its own of the same size 3750 and more (Franka Control Interface, robot limits).
+            Above 0.02 a joint overshoots, unless ``gain`` is lowered too.
         auto_engage: Engage by itself whenever the robot is ready and no operator has asked for
             hold. For simulation.
         target_timeout: Targets that arrive later than this after the last one stop the robot [s].
@@ -43,10 +47,11 @@ class ControlConfig:
     """
 
     rate: float = 125.0
-    feed_forward: float = 0.5
+    gain: float = 20.0
+    feed_forward: float = 0.25
     max_prediction: float = 0.1
-    arm_rise_time: float = 0.05
-    hand_rise_time: float = 0.02
+    arm_rise_time: float = 0.01
+    hand_rise_time: float = 0.01
     auto_engage: bool = False
     target_timeout: float = 0.1
     release_timeout: float = 1.0
@@ -68,7 +73,7 @@ class ControlConfig:
 
     def __post_init__(self):
         positive = (
-            "arm_rise_time hand_rise_time target_timeout release_timeout state_timeout "
+            "gain arm_rise_time hand_rise_time target_timeout release_timeout state_timeout "
             "state_release heartbeat_timeout max_age free_deviation full_deviation singular_value"
         )
         for name in positive.split():

@@ -78,7 +78,7 @@ class Controller:
         self._arm = slice(0, arm_joints)
         rise_time = np.full(len(names), config.hand_rise_time)
         rise_time[self._arm] = config.arm_rise_time
-        self.limiter = Limiter(limits, limits.acceleration / rise_time, guard)
+        self.limiter = Limiter(limits, limits.acceleration / rise_time, guard, gain=config.gain)
         self.speed = (1.0, 1.0)
         self._guard = guard
         self._singularity = None if guard is None else Singularity(guard.model, config)

@@ -4,36 +4,33 @@ import numpy as np
 import ruckig
 
 from manip_control.guard import Guard, Path
-from manip_control.jerk_limits import stopping_speed, way_to_turn
+from manip_control.jerk_limits import way_to_turn
+from manip_control.velocity_damper import VelocityDamper
 from manip_core.robot_model import Limits
 
 # Speed shares below this count as a stop.
 _STANDSTILL = 1e-2
-# A joint whose step was refused goes on at this share of its speed, and gains it back in this time
-# [s]: else it would rush and brake in turn before an obstacle.
-_CAUTIOUS, _RECOVERY = 0.5, 0.25
-# A target may move at this share of the speed limit: the rest is for catching up.
-_CATCH_UP = 0.9
+# A joint whose step was refused goes on at the first share of its speed, or the second at least,
+# and gains it back in this time [s]: else it would rush and brake in turn before an obstacle.
+_CAUTIOUS, _LEAST_SPEED, _RECOVERY = 0.5, 0.1, 0.25
+# Share of the acceleration limits with which a target is braked for: the rest corrects.
+_GENTLE = 0.7
 _ROUNDING = 1e-9
-# Ruckig finds no motion where two of its cases meet exactly, as between standing targets at round
-# distances. Targets are then moved by so much [rad].
-_NUDGES = (0.0, 1e-7, -1.3e-6, 1.7e-5)
 _DONE = (ruckig.Result.Working, ruckig.Result.Finished)
 
 
 class Limiter:
-    """Follows a target as fast as the limits allow, and can always stop.
+    """Follows a target as the limits allow, and can always stop.
 
-    The state is the commanded position, velocity and acceleration. Each step asks ruckig for the
-    time-optimal motion to the target, takes ``dt`` of it, and asks for the shortest stop from
-    there. Only if that stop stays within the position limits and the guard proves it free of
-    collisions, from the present state to rest, is the step taken. Else the joints in question
-    follow the stop that was proved a step ago, which needs no new proof where all do. So by
-    induction there is a proved stop at every moment, for any input.
-
-    The target is intercepted in a frame that moves with its velocity, in which the best motion is
-    the same from wherever on it one looks: between two targets the motion is planned once, in
-    effect, and no jerk is wasted.
+    The state is the commanded position, velocity and acceleration. Far from the target the joints
+    go as fast as they can and still stop there; near it the distance is closed with a first-order
+    lag: reaching every one of 30 noisy targets a second in the shortest time would make more of the
+    noise than of the motion. Each step asks ruckig for the quickest way to the velocity that this
+    needs, takes ``dt`` of it, and asks for the shortest stop from there. Only if that stop stays
+    within the position limits and the guard proves it free of collisions, from the present state to
+    rest, is the step taken. Else the joints in question follow the stop that was proved a step ago,
+    which needs no new proof where all do. So by induction there is a proved stop at every moment,
+    for any input.
 
     Attributes:
         position: ``(n,)`` commanded position [rad].
@@ -42,13 +39,16 @@ class Limiter:
         blocked: What stood in the way of the last step, in words; empty for nothing.
     """
 
-    def __init__(self, limits: Limits, jerk: np.ndarray, guard: Guard | None = None):
+    def __init__(
+        self, limits: Limits, jerk: np.ndarray, guard: Guard | None = None, *, gain: float = 20.0
+    ):
         """Limit with ``limits`` and ``jerk`` ``(n,)`` [rad/s^3].
 
         Args:
             limits: Position, velocity and acceleration limits of ``n`` joints.
             jerk: Greatest jerk of each.
             guard: Looks at collisions and boxes; None leaves them to the caller.
+            gain: How hard the distance to the target is closed, where it is small [1/s].
         """
         jerk = np.broadcast_to(np.asarray(jerk, dtype=float), limits.lower.shape)
         if not ((limits.velocity > 0).all() and (limits.acceleration > 0).all()):
@@ -62,10 +62,14 @@ class Limiter:
         self.limits = limits
         self.jerk = jerk.copy()
         self.guard = guard
+        self._gain = gain
+        self._damper = None if guard is None else VelocityDamper(guard)
         n = len(limits.lower)
         self._planner = ruckig.Ruckig(n)
         self._input = ruckig.InputParameter(n)
         self._input.synchronization = ruckig.Synchronization.No
+        self._input.control_interface = ruckig.ControlInterface.Velocity
+        self._input.max_velocity = limits.velocity.tolist()
         self._input.max_acceleration = limits.acceleration.tolist()
         self._input.max_jerk = self.jerk.tolist()
         self._rest = [0.0] * n
@@ -110,7 +114,7 @@ class Limiter:
         target: np.ndarray | None,
         dt: float,
         *,
-        velocity: np.ndarray | None = None,
+        velocity: np.ndarray | float = 0.0,
         speed: np.ndarray | float = 1.0,
     ) -> np.ndarray:
         """Advance by ``dt`` [s] towards ``target`` and return the new position ``(n,)`` in [rad].
@@ -118,19 +122,17 @@ class Limiter:
         Args:
             target: ``(n,)`` in [rad], clipped to the limits; ``None`` brakes to a stop.
             dt: Time since the last step, positive.
-            velocity: ``(n,)`` velocity of the target [rad/s]; None for a standing one.
+            velocity: ``(n,)`` velocity of the target [rad/s].
             speed: Share of the velocity limits that may be used, 0 to 1, ``(n,)`` or for all.
         """
         self.blocked = ""
         self._caution = np.minimum(self._caution + dt / _RECOVERY, 1.0)
         stop = self._state(self._stop, self._stop_at + dt)
-        if target is None or not self._plan_motion(target, velocity, speed):
+        if target is None or not self._plan_motion(target, velocity, speed, dt):
             return self._follow_stop(stop, dt)
         share = np.broadcast_to(speed, self.position.shape)
         braking = share < _STANDSTILL
         motion = self._state(self._motion, dt)
-        motion[0] += self._frame[0] + self._frame[1] * dt
-        motion[1] += self._frame[1]
         # Twice at most: refused joints brake, then whatever hangs together with them.
         for _ in range(3):
             if braking.all():
@@ -148,60 +150,58 @@ class Limiter:
                     self._seen_at, self._seen, self._floor = self._news
                 return self.position
             self._caution[refused] *= _CAUTIOUS
+            self._caution = np.maximum(self._caution, _LEAST_SPEED)
             if not (refused & ~braking).any():
                 break
             braking = braking | refused
         return self._follow_stop(stop, dt)
 
     def _plan_motion(
-        self, target: np.ndarray, velocity: np.ndarray | None, speed: np.ndarray | float
+        self,
+        target: np.ndarray,
+        velocity: np.ndarray | float,
+        speed: np.ndarray | float,
+        dt: float,
     ) -> bool:
-        """Plan the interception of the target; False where there is none."""
+        """Plan the way to the velocity that leads to the target; False where there is none."""
         limits = self.limits
         share = np.minimum(np.maximum(speed * self._caution, _STANDSTILL), 1.0)
         fastest = limits.velocity * share
         aim = np.minimum(np.maximum(target, limits.lower), limits.upper)
-        if velocity is None:
-            drift = np.zeros_like(aim)
-        else:
-            # Also slow enough to stop before a position limit.
-            room = np.where(velocity > 0, limits.upper - aim, aim - limits.lower)
-            most = stopping_speed(room, limits.acceleration, self.jerk)
-            most = np.minimum(most, _CATCH_UP * fastest)
-            drift = np.minimum(np.maximum(velocity, -most), most)
-        self._frame = np.array([aim, drift])
-        if not (np.isfinite(self._frame).all() and np.isfinite(fastest).all()):
+        error = aim - self.position
+        # Fast where far, and never faster than can be braked before the target, and a limit.
+        most = self._approach_speed(np.abs(error), dt)
+        wanted = velocity + np.minimum(np.maximum(self._gain * error, -most), most)
+        up = np.minimum(fastest, self._approach_speed(limits.upper - self.position, dt))
+        down = np.minimum(fastest, self._approach_speed(self.position - limits.lower, dt))
+        wanted = np.minimum(np.maximum(wanted, -down), up)
+        if not np.isfinite(wanted).all():
             self.blocked = "the target is not finite"
             return False
-        given = self._input
-        given.control_interface = ruckig.ControlInterface.Position
-        given.max_velocity = (fastest - drift).tolist()
-        given.min_velocity = (-fastest - drift).tolist()
-        given.current_velocity = (self.velocity - drift).tolist()
-        given.current_acceleration = self.acceleration.tolist()
-        given.target_position = given.target_velocity = self._rest
-        for nudge in _NUDGES:
-            self._frame[0] = aim + nudge
-            given.current_position = (self.position - self._frame[0]).tolist()
-            if self._calculate(self._motion):
-                return True
-        self.blocked = "no motion to the target was found"
-        return False
+        if self._damper is not None:
+            wanted = self._damper.slide(self.position, wanted, fastest)
+            self.blocked = self._damper.met
+        self._input.target_velocity = wanted.tolist()
+        return self._plan(self.position, self.velocity, self.acceleration, self._motion)
+
+    def _approach_speed(self, distance: np.ndarray, dt: float) -> np.ndarray:
+        """Speed at which a distance [rad] may be closed: it can be braked, gently, in time."""
+        brake = _GENTLE * self.limits.acceleration
+        # A new deceleration is asked for a step later, and has to rise.
+        late = dt + 0.5 * self.limits.acceleration / self.jerk
+        return brake * (np.sqrt(late**2 + 2.0 * np.maximum(distance, 0.0) / brake) - late)
 
     def _plan_stop(self, position, velocity, acceleration, into: ruckig.Trajectory) -> bool:
+        self._input.target_velocity = self._rest
+        return self._plan(position, velocity, acceleration, into)
+
+    def _plan(self, position, velocity, acceleration, into: ruckig.Trajectory) -> bool:
         given = self._input
-        given.control_interface = ruckig.ControlInterface.Velocity
-        given.min_velocity = None
-        given.max_velocity = self.limits.velocity.tolist()
         given.current_position = position.tolist()
         given.current_velocity = velocity.tolist()
         given.current_acceleration = acceleration.tolist()
-        given.target_velocity = self._rest
-        return self._calculate(into)
-
-    def _calculate(self, into: ruckig.Trajectory) -> bool:
         try:
-            return self._planner.calculate(self._input, into) in _DONE
+            return self._planner.calculate(given, into) in _DONE
         except ruckig.RuckigError:
             return False
 
@@ -248,7 +248,7 @@ class Limiter:
     ) -> np.ndarray:
         """Rows of the guard that the planned step and the stop after it would not keep."""
         guard, start, since = self.guard, self.position, self._stop_at
-        (aim, drift), motion, stop, stopped = self._frame, self._motion, self._stop, self._spare
+        motion, stop, stopped = self._motion, self._stop, self._spare
 
         def at(t: float) -> np.ndarray:
             if t > dt:
@@ -257,10 +257,14 @@ class Limiter:
                 return reached
             if t == 0.0:
                 return start
-            moving = np.array(motion.at_time(t)[0]) + aim + drift * t
-            return np.where(braking, stop.at_time(since + t)[0], moving)
+            return np.where(braking, stop.at_time(since + t)[0], motion.at_time(t)[0])
 
-        path = Path(at, (0.0, dt, dt + max(stopped.duration, 1e-6)), turns)
+        path = Path(
+            at,
+            (0.0, dt, dt + max(stopped.duration, 1e-6)),
+            turns,
+            self.limits.acceleration,
+        )
         # What is known of here: at least this.
         known = self._seen - guard.reach @ np.abs(start - self._seen_at)
         rows, seen = guard.trouble(path, self._floor, self._lowest, known)

