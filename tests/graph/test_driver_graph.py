@@ -292,7 +292,8 @@ def test_arm_and_hand_apart_with_a_prefix_as_on_the_real_robot(probe):
     with running(graph(robot=apart, control=control, engage="false")):
         operator = Operator(probe, topics.MERGED_STATES, topics.HAND_STATES)
         heard = operator.probe
-        operator.wait(lambda: heard.last(topics.MERGED_STATES), "states of the whole")
+        for topic in (JOINT_STATES, topics.HAND_STATES, topics.MERGED_STATES):
+            operator.wait(lambda topic=topic: heard.last(topic), topic.name)
         operator.wait(lambda: operator.state and "not active" in operator.state.robot, "its word")
         assert heard.last(JOINT_STATES).name[0] == "left_shoulder_pan_joint"
         assert heard.last(topics.HAND_STATES).name[0] == "joint_0.0"

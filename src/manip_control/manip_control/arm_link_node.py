@@ -139,6 +139,12 @@ class ArmLink:
             self._switch.lost(self.status.problem)
         self._changed()
 
+    def on_states_lost(self) -> None:
+        """The robot fell silent: whoever speaks next may be a driver that started anew."""
+        if self._manager is not None and self._switch.active:
+            self._switch.lost(f"{self._driver.controller} may not be active any more")
+            self._changed()
+
     @property
     def problem(self) -> str:
         """Why the arm takes no commands, in words; empty where it does."""

@@ -25,6 +25,7 @@ from manip_core import interfaces as topics
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES
 from manip_ros.conversions import to_seconds, to_stamp
 from manip_ros.diagnostics import Diagnostics
+from manip_ros.listener import Listener
 from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
 from manip_ros.topics import BlockingService, publisher, service, subscription
@@ -79,6 +80,7 @@ class ControlNode(Node):
         self._deviation = 0.0, np.nan
         self._published: tuple | None = None
         self._published_at = 0.0
+        self._lost = True
         self._engage_until = -np.inf
         self._arm = ArmLink(
             self,
@@ -105,6 +107,7 @@ class ControlNode(Node):
     def close(self) -> None:
         """Stop commanding, and let the arm's own controller have it."""
         self._worker.close()
+        self._listener.close()
         for one in self._blocking:
             one.close()
         if not self._controller.config.auto_engage:
@@ -113,12 +116,17 @@ class ControlNode(Node):
         del self._controller
 
     def _listen(self) -> None:
-        subscription(self, topics.JOINT_STATES, self._on_joint_states)
-        if self._driver.states != topics.JOINT_STATES:
-            subscription(self, self._driver.states, self._on_joint_states)
-        subscription(self, topics.TARGET, self._on_target)
-        subscription(self, topics.OBSERVATION, self._on_observation, raw=True)
-        subscription(self, topics.SMOOTHED, self._on_smoothed)
+        states = {topics.JOINT_STATES, self._driver.states}
+        self._listener = Listener(
+            self,
+            dict.fromkeys(states, self._on_joint_states)
+            | {
+                topics.TARGET: self._on_target,
+                topics.OBSERVATION: self._on_observation,
+                topics.SMOOTHED: self._on_smoothed,
+            },
+            raw=(topics.OBSERVATION,),
+        )
         subscription(self, topics.JOY, self._on_joy)
         subscription(self, topics.HEARTBEAT, self._on_heartbeat)
         subscription(self, topics.STOP, self._on_stop)
@@ -249,6 +257,10 @@ class ControlNode(Node):
 
     def _tick(self) -> None:
         now = time.monotonic()
+        lost = self._controller.states_lost(self._now())
+        if lost and not self._lost:
+            self._arm.on_states_lost()
+        self._lost = lost
         self._arm.tick(now)
         self._obey(self._joystick.silence(now))
         if now < self._engage_until and not self._arm.problem and self._set_mode(ENGAGED)[0]:

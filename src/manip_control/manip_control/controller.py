@@ -141,6 +141,10 @@ class Controller:
         """True while the emergency stop is latched."""
         return self._stop.pressed
 
+    def states_lost(self, now: float) -> bool:
+        """True where joint states have been missing, or frozen, for so long that it releases."""
+        return self._watchdog.state_lost(now)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know of the last step, in words."""

@@ -112,7 +112,7 @@ class Look:
 
 # MuJoCo reports pairs nearer than the sum of these [m]. Larger ones cost more pairs, smaller ones
 # more postures on a fast path.
-_ARM_MARGIN, _HAND_MARGIN = 0.08, 0.02
+_ARM_MARGIN, _HAND_MARGIN = 0.08, 0.012
 # Half the size of the table's plane [m].
 _ENDLESS = 1e3
 
@@ -220,7 +220,8 @@ class Guard:
         mujoco.mj_comPos(model, data)
         mujoco.mj_collision(model, data)
         mujoco.mj_makeConstraint(model, data)
-        bodies = model.geom_bodyid[data.contact.geom]
+        # Pairs that no joint can move have no row.
+        bodies = model.geom_bodyid[data.contact.geom[data.efc_id]]
         rows = self._pairs.index[bodies[:, 0], bodies[:, 1]]
         above = data.efc_pos - self.clearance[rows]
         near = above < within

@@ -18,9 +18,10 @@ from manip_core import interfaces as topics
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES
 from manip_ros.conversions import image_to_msg, to_stamp
 from manip_ros.diagnostics import Diagnostics
+from manip_ros.listener import Listener
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
-from manip_ros.topics import message_type, publisher, service, subscription
+from manip_ros.topics import message_type, publisher, service
 from manip_ros.worker import Worker
 
 OBJECT_PERIOD_S = 0.05
@@ -70,6 +71,7 @@ class MujocoRobotNode(Node):
 
     def close(self) -> None:
         """Stop stepping."""
+        self._listener.close()
         for worker in self._workers:
             worker.close()
 
@@ -87,12 +89,13 @@ class MujocoRobotNode(Node):
         }
         self._said: dict[object, object] = {}
         self._status_due = 0.0
+        takers = {}
         for driver in ARM_DRIVERS.values():
             take = self._trajectory_taker if driver.trajectory else self._position_taker
-            subscription(self, driver.command, take(driver.controller))
+            takers[driver.command] = take(driver.controller)
         plain = self._driver.command == topics.HAND_POSITIONS
         take_hand = self._on_hand_positions if plain else self._on_hand
-        subscription(self, self._driver.command, take_hand)
+        takers[self._driver.command] = take_hand
         arm, now = self.robot.arm, time.time
         for described, act in (
             (topics.UNLOCK_PROTECTIVE_STOP, lambda: arm.unlock(now())),
@@ -101,6 +104,7 @@ class MujocoRobotNode(Node):
             (topics.RESEND_PROGRAM, arm.play),
         ):
             service(self, described, self._trigger(act))
+        self._listener = Listener(self, takers)
         if self._switchable:
             self._strict = message_type(topics.SWITCH_CONTROLLER).Request.STRICT
             service(self, topics.SWITCH_CONTROLLER, self._on_switch)

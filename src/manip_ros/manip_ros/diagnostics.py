@@ -58,7 +58,7 @@ class Diagnostics:
             hardware_id="manip",
             values=[
                 KeyValue(key=key, value=f"{value:.6g}" if isinstance(value, float) else str(value))
-                for key, value in (*self.values.items(), *self.counters.items())
+                for key, value in (*self.values.copy().items(), *self.counters.copy().items())
             ],
         )
         message = DiagnosticArray(status=[status])

@@ -36,10 +36,19 @@ def publisher(node, topic: Topic, name: str | None = None):
     return node.create_publisher(message_type(topic), name or topic.name, qos(topic))
 
 
-def subscription(node, topic: Topic, callback, name: str | None = None, *, raw: bool = False):
-    """A subscription of ``node`` to ``topic``; ``raw`` hands over the serialised bytes."""
+def subscription(
+    node, topic: Topic, callback, name: str | None = None, *, raw: bool = False, group=None
+):
+    """A subscription of ``node`` to ``topic``; ``raw`` hands over the serialised bytes, ``group``
+    is its callback group.
+    """
     return node.create_subscription(
-        message_type(topic), name or topic.name, callback, qos(topic), raw=raw
+        message_type(topic),
+        name or topic.name,
+        callback,
+        qos(topic),
+        raw=raw,
+        callback_group=group,
     )
 
 
