@@ -1,6 +1,7 @@
 # make sim    set up what is missing, then: a hand on video moves the robot, in the browser
 # make test   set up what is missing, then run the tests
 # make train  set up what is missing, and train the pose transformer (WITH="key=value …")
+# make soak   the whole graph under faults and kills, half an hour (MINUTES=30 SEED=0)
 # make bench  measure everything the README states (takes a while)
 # Arguments of the graph are given in capitals: make sim SOURCE=0 HAND=left VIEWER=false RECORD=bags/one
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ lower = $(shell echo '$(1)' | tr A-Z a-z)
 # HOST is set by some shells to the machine's name: only what is given to make counts.
 given = $(foreach arg,$(ARGS),$(if $(filter command line,$(origin $(arg))),$(call lower,$(arg)):='$($(arg))'))
 
-.PHONY: sim perception train test lint bench snapshot clip hand clean setup
+.PHONY: sim perception train test lint bench soak snapshot clip hand clean setup
 .DEFAULT_GOAL := sim
 
 sim: setup
@@ -42,6 +43,9 @@ lint: setup-dev
 
 bench: setup-dev
 	@. scripts/env.sh && .venv/bin/python tests/bench/run.py
+
+soak: setup-dev
+	@. scripts/env.sh && .venv/bin/python tests/bench/soak.py --minutes $(or $(MINUTES),30) --seed $(or $(SEED),0)
 
 snapshot: setup
 	@.venv/bin/manip snapshot --out docs/images

@@ -102,9 +102,9 @@ class Log:
 
 
 @contextmanager
-def running(nodes: list[NodeSpec]):
+def running(nodes: list[NodeSpec], log: Log | None = None):
     """The nodes under a supervisor; yields it and its log, and ends them all."""
-    log = Log()
+    log = log or Log()
     supervisor = Supervisor(nodes, out=log)
     supervisor.log = log
     thread = threading.Thread(target=supervisor.run)

@@ -68,6 +68,7 @@ class ControlNode(Node):
         self._plain = self._driver.command == topics.HAND_POSITIONS
         self._half_step = 0.5 / config.rate
         self._hand_due = -np.inf
+        self._every_step = loop.hand_rate >= config.rate
         self._merge = JointMerge(loop.arm_prefix)
         self._joystick = Joystick(joystick)
         self._stages = Stages(STAGES)
@@ -290,7 +291,7 @@ class ControlNode(Node):
     def _send(self, command: Command) -> None:
         self._arm.send(command.positions[_ARM])
         now = self._now()
-        if now >= self._hand_due - self._half_step:
+        if self._every_step or now >= self._hand_due - self._half_step:
             # Every so many steps on average, and no making good for a pause.
             self._hand_due = max(self._hand_due, now - self._half_step) + 1.0 / self._loop.hand_rate
             positions = command.positions[self._hand_order].tolist()

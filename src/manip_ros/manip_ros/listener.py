@@ -29,6 +29,10 @@ class _Aside(CallbackGroup):
         pass
 
 
+def _nothing(_msg) -> None:
+    pass
+
+
 class Listener:
     """Takes the messages of a few topics in a thread of its own.
 
@@ -49,7 +53,8 @@ class Listener:
         self._group = _Aside()
         self._subscriptions = [
             (
-                subscription(node, topic, callback, raw=topic in raw, group=self._group),
+                # The executor never calls anything.
+                subscription(node, topic, _nothing, raw=topic in raw, group=self._group),
                 callback,
             )
             for topic, callback in callbacks.items()
