@@ -8,7 +8,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from manip_bringup.bag import BagWriter
 from manip_bringup.cdr import compress_image, write_image, write_text
-from manip_bringup.episodes import MARK
 from manip_bringup.recorder import COMPRESSED_IMAGE
 from manip_core import interfaces as topics
 from manip_core.robot_model import ARM_JOINTS, HAND_JOINTS, JOINT_NAMES, NUM_JOINTS, home
@@ -118,7 +117,7 @@ def record(
         if number == 0:
             out.add(topics.ROBOT_DESCRIPTION, time, write_text("<robot/>"))
     for time, text in marks:
-        out.add(MARK, time, write_text(text))
+        out.add(topics.EPISODE_MARK, time, write_text(text))
     out.close()
     return folder
 

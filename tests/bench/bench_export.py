@@ -35,7 +35,6 @@ import lerobot_python  # noqa: E402
 from manip_bringup import demonstrations_command  # noqa: E402
 from manip_bringup.action_replay import ActionReplay, evenly, finer, rows  # noqa: E402
 from manip_bringup.bag_arrays import BagArrays, Series, read_bag  # noqa: E402
-from manip_bringup.episodes import MARK  # noqa: E402
 from manip_core import interfaces as topics  # noqa: E402
 from manip_core.robot_model import NUM_JOINTS  # noqa: E402
 from manip_ros.topics import message_type  # noqa: E402
@@ -55,12 +54,12 @@ MARKS = (
 
 def record(folder: Path, **arguments: str) -> None:
     """Record the graph on the bundled clip, with marks; ``arguments`` as for `harness.sim`."""
-    text = message_type(MARK)
+    text = message_type(topics.EPISODE_MARK)
     with running(sim(record=str(folder), **arguments)):
         listener = Probe(topics.TARGET)
         try:
             listener.wait(lambda: listener.count(topics.TARGET) > 30, what="targets")
-            marker = listener.publisher(MARK)
+            marker = listener.publisher(topics.EPISODE_MARK)
             began = time.monotonic()
             for due, words in MARKS:
                 time.sleep(max(0.0, began + due - time.monotonic()))

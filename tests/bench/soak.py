@@ -167,7 +167,9 @@ def soak(minutes: float, seed: int, folder: Path) -> dict[str, float]:
     watch.close()
     probe.close()
     for note in watch.judge.notes:
-        print("unsafe:", note)
+        at = float(note.split()[0])
+        near = [f"{one.what} at {one.at:.3f}" for one in watch.stops.incidents if one.at < at][-2:]
+        print("unsafe:", note, "after", ", ".join(near))
     for when, reason in watch.stops.unplanned:
         print(f"unplanned stop after {when - began:.1f} s: {reason}")
     return (

@@ -100,7 +100,9 @@ class CommandJudge:
             far = min((np.abs(values - q) / self._most[joints]).max() for q in known)
             self.largest_restart = max(self.largest_restart, float(far))
             if far > _LATEST_STEP:
-                self._count("jump", at, f"{who}: {far:.2f} periods' worth")
+                silence = np.inf if before is None else at - before[1]
+                note = f"{who}: {far:.2f} periods' worth after {silence:.3f} s, {missed} missed"
+                self._count("jump", at, note)
         return True
 
     def _look(self, q: np.ndarray, at: float) -> None:

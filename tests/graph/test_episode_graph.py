@@ -5,9 +5,12 @@ from harness import only, running, sim
 
 from manip_bringup.bag_arrays import open_bag
 from manip_bringup.cdr import read_text
-from manip_bringup.episodes import MARK, Mark
+from manip_bringup.episodes import Mark
 from manip_bringup.mark_node import send
-from manip_core.interfaces import DIAGNOSTICS
+from manip_core.interfaces import (
+    DIAGNOSTICS,
+    EPISODE_MARK,
+)
 
 WORDS = ("start lift the cube", "success", "start", "failure", "discard")
 
@@ -34,7 +37,7 @@ def test_marks_are_recorded_and_reported(tmp_path, probe):
             what="the recorder's report",
         )
     with open_bag(folder) as reader:
-        marks = [c for c in reader.connections if c.topic == MARK.name]
+        marks = [c for c in reader.connections if c.topic == EPISODE_MARK.name]
         assert tuple(read_text(data) for *_, data in reader.messages(marks)) == WORDS
 
 

@@ -12,9 +12,14 @@ from manip_msgs.msg import JointTarget, TeleopState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from manip_bringup.episodes import MARK
 from manip_bringup.page_server import BENCH_PATH
-from manip_core.interfaces import HEARTBEAT, STOP, TARGET, TELEOP_STATE
+from manip_core.interfaces import (
+    EPISODE_MARK,
+    HEARTBEAT,
+    STOP,
+    TARGET,
+    TELEOP_STATE,
+)
 from manip_core.robot_model import JOINT_NAMES, home
 from manip_ros.conversions import to_stamp
 
@@ -62,7 +67,7 @@ def bench(probe):
     nodes = only(sim(viewer="true", engage="false", port=str(port)), *NODES)
     opened = []
     with running(nodes):
-        listener = probe(TELEOP_STATE, HEARTBEAT, STOP, MARK)
+        listener = probe(TELEOP_STATE, HEARTBEAT, STOP, EPISODE_MARK)
 
         def page():
             def answers():
@@ -137,8 +142,9 @@ def check_buttons(probe, page):
 
     page.send(press="start", text="cube into bowl")
     page.send(press="success")
-    probe.wait(lambda: probe.count(MARK) == 2, what="marks")
-    assert [msg.data for msg in probe.received[MARK.name]] == ["start cube into bowl", "success"]
+    probe.wait(lambda: probe.count(EPISODE_MARK) == 2, what="marks")
+    said = [msg.data for msg in probe.received[EPISODE_MARK.name]]
+    assert said == ["start cube into bowl", "success"]
     probe.wait(lambda: page.state["episode"]["counts"] == {"success": 1}, what="the episode")
 
     engage(probe, page)

@@ -9,11 +9,14 @@ import pytest
 from harness import running, sim
 from rosbags.highlevel import AnyReader
 
-from manip_bringup.episodes import MARK
 from manip_bringup.graph import GRAPHS, replay
 from manip_bringup.recorder import COMPRESSED_IMAGE
 from manip_core import interfaces
-from manip_core.interfaces import CAMERA_INFO, OBSERVATION, TARGET
+from manip_core.interfaces import (
+    CAMERA_INFO,
+    OBSERVATION,
+    TARGET,
+)
 from manip_ros.conversions import to_seconds
 
 
@@ -65,7 +68,7 @@ def test_a_killed_recorder_leaves_a_bag_that_is_whole_up_to_the_last_second(bag)
         assert gaps.max() < 1e-6, name
     assert types[OBSERVATION.name] == "manip_msgs/msg/HandObservation"
     assert len(messages[TARGET.name][0].names) == 22
-    ours = (*interfaces.TOPICS, *interfaces.OPTIONAL_TOPICS, MARK, COMPRESSED_IMAGE)
+    ours = (*interfaces.TOPICS, *interfaces.OPTIONAL_TOPICS, COMPRESSED_IMAGE)
     assert recorded <= {topic.name for topic in ours}
 
 

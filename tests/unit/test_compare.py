@@ -53,6 +53,8 @@ def test_each_variant_runs_with_each_seed_and_one_thing_changed(trained, tmp_pat
         "value": 20.5,
         **made,
     }
+    deviation = figures["compare_transformer_deviation_pa_mpjpe_mm"]["value"]
+    assert deviation == pytest.approx(0.5**0.5)
 
 
 def test_real_trainings_differ_by_their_variant_alone(tmp_path):

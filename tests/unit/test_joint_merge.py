@@ -41,10 +41,40 @@ def test_a_sender_that_repeats_itself_is_not_alive():
     assert not merge.update(JOINT_NAMES, HOME + 1.0, [], 1.0, 5.0)
     assert merge.measured_at == 1.0 and merge.repeated == 1
     np.testing.assert_array_equal(merge.position, HOME)
-    assert merge.update(JOINT_NAMES, HOME, [], 1.008, 5.0) and merge.measured_at == 5.0
+    assert merge.update(JOINT_NAMES, HOME, [], 5.0, 5.0) and merge.measured_at == 5.0
     # No stamps at all: then there is nothing to go by.
     assert merge.update(JOINT_NAMES, HOME, [], 0.0, 6.0)
     assert merge.update(JOINT_NAMES, HOME, [], 0.0, 7.0) and merge.measured_at == 7.0
+
+
+def test_what_waited_on_its_way_is_as_old_as_it_waited():
+    merge = JointMerge()
+    # The sender's clock is 100 s behind, and messages take 2 ms.
+    for i in range(20):
+        merge.update(JOINT_NAMES, HOME, [], 1.0 + 0.008 * i, 101.002 + 0.008 * i)
+        assert merge.measured_at == pytest.approx(101.002 + 0.008 * i)
+    # The network stands still for 0.2 s, then all comes at once.
+    back = 101.002 + 0.008 * 20 + 0.2
+    for i in range(20, 46):
+        merge.update(JOINT_NAMES, HOME, [], 1.0 + 0.008 * i, back)
+        assert merge.measured_at == pytest.approx(min(101.002 + 0.008 * i, back))
+
+
+@pytest.mark.parametrize("jump", [-30.0, 30.0])
+def test_a_clock_that_is_set_is_believed_after_a_while(jump):
+    merge = JointMerge()
+    merge.update(JOINT_NAMES, HOME, [], 1.0, 1.0)
+    for i in range(1, 300):
+        merge.update(JOINT_NAMES, HOME, [], 1.0 + jump + 0.1 * i, 1.0 + 0.1 * i)
+    assert merge.measured_at == pytest.approx(30.9)
+
+
+def test_names_without_end_fill_no_memory():
+    merge = JointMerge()
+    for i in range(1000):
+        merge.update((*JOINT_NAMES, f"other_{i}"), [*HOME, 0.0], [], 1.0 + i, 1.0 + i)
+    assert len(merge._senders) < 100
+    assert merge.measured_at == pytest.approx(1000.0)
 
 
 @pytest.mark.parametrize(

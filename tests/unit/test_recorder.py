@@ -21,10 +21,17 @@ from rosbags.typesys import Stores, get_typestore
 
 from manip_bringup import cdr, mcap_file, message_definitions
 from manip_bringup.bag import BagWriter, free_folder
-from manip_bringup.episodes import MARK
 from manip_bringup.mcap_file import Chunk, McapFile
 from manip_bringup.recorder import COMPRESSED_IMAGE, Recorder, RecorderConfig, topics
-from manip_core.interfaces import IMAGE, JOINT_STATES, ROBOT_IMAGE, TARGET, TOPICS, Qos
+from manip_core.interfaces import (
+    EPISODE_MARK,
+    IMAGE,
+    JOINT_STATES,
+    ROBOT_IMAGE,
+    TARGET,
+    TOPICS,
+    Qos,
+)
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 FLOATS = "std_msgs/msg/Float64MultiArray"
@@ -401,7 +408,7 @@ def test_our_own_messages_are_decoded_from_the_bag_alone(tmp_path, ament):
 
 
 def test_what_the_operator_marks_is_recorded():
-    assert MARK in topics("none")
+    assert EPISODE_MARK in topics("none")
     assert {topic.name for topic in TOPICS} - {ROBOT_IMAGE.name} <= {t.name for t in topics("raw")}
 
 

@@ -169,7 +169,7 @@ def test_a_run_without_a_best_model_is_evaluated_by_its_last_one(ended, tmp_path
     (ended / "checkpoints" / "best.pt").unlink()
     words = ["eval", str(ended), "--out", str(tmp_path / "out")]
     assert commands.main(words) == 0
-    assert "best.pt is not there yet: measuring last.pt" in capsys.readouterr().err
+    assert "best.pt is not there yet: taking last.pt" in capsys.readouterr().err
     assert (tmp_path / "out" / "metrics.json").is_file()
     (ended / "checkpoints" / "last.pt").unlink()
     assert commands.main(words) == commands.USER_ERROR

@@ -10,10 +10,11 @@ import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 
 from manip_bringup.cdr import compressed_picture, read_image, stamp_ns
-from manip_bringup.episodes import MARK, Mark
+from manip_bringup.episodes import Mark
 from manip_bringup.recorder import COMPRESSED_IMAGE
 from manip_control.allegro_drivers import HAND_DRIVERS, our_names
 from manip_core import interfaces as topics
+from manip_core.interfaces import EPISODE_MARK
 from manip_core.robot_model import ARM_JOINTS, HAND_JOINTS, JOINT_NAMES, NUM_JOINTS
 
 _ARM_TRAJECTORIES = (topics.SCALED_TRAJECTORY.name, topics.TRAJECTORY.name)
@@ -200,7 +201,7 @@ class _Collector:
             topics.HAND_COMMAND.name: self._take_hand,
             topics.HAND_POSITIONS.name: self._take_hand_positions,
             self._hand_topic: self._take_observation,
-            MARK.name: self._take_mark,
+            EPISODE_MARK.name: self._take_mark,
         }
         stamped = {self._pictures, topics.CAMERA_INFO.name}
         chosen = [c for c in self._reader.connections if c.topic in takers or c.topic in stamped]

@@ -1,16 +1,12 @@
 """Episodes of a recording: the marks that an operator sets, and what they make of it.
 
-A mark is a ``std_msgs/String`` on `MARK`: ``start``, then ``success``, ``failure`` or ``discard``.
-Words behind ``start`` say what is to be done: ``start put the cube into the bowl``.
+A mark is a ``std_msgs/String`` on ``EPISODE_MARK``: ``start``, then ``success``, ``failure`` or
+``discard``. Words behind ``start`` say what is to be done: ``start put the cube into the bowl``.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-
-from manip_core.interfaces import Topic
-
-MARK = Topic("/episode/mark", "std_msgs/msg/String")
 
 START, SUCCESS, FAILURE, DISCARD = "start", "success", "failure", "discard"
 MARKS = (START, SUCCESS, FAILURE, DISCARD)

@@ -5,7 +5,8 @@ import time
 import rclpy
 from std_msgs.msg import String
 
-from manip_bringup.episodes import MARK, Mark
+from manip_bringup.episodes import Mark
+from manip_core.interfaces import EPISODE_MARK
 from manip_ros.topics import publisher
 
 # So long a listener may take to be found, and a mark to arrive [s].
@@ -21,11 +22,11 @@ def send(mark: Mark) -> None:
     rclpy.init()
     try:
         node = rclpy.create_node("mark_node")
-        out = publisher(node, MARK)
+        out = publisher(node, EPISODE_MARK)
         until = time.monotonic() + _FIND_S
         while not out.get_subscription_count():
             if time.monotonic() > until:
-                raise ValueError(f"nobody listens to {MARK.name}: is a recording running?")
+                raise ValueError(f"nobody listens to {EPISODE_MARK.name}: is a recording running?")
             time.sleep(0.02)
         out.publish(String(data=str(mark)))
         out.wait_for_all_acked(rclpy.duration.Duration(seconds=_ARRIVE_S))

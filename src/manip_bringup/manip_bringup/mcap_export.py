@@ -8,8 +8,11 @@ from rosbags.interfaces import Connection
 from manip_bringup.bag import CHUNK_BYTES, BagWriter
 from manip_bringup.bag_arrays import open_bag
 from manip_bringup.cdr import write_text
-from manip_bringup.episodes import MARK, MARKS, START, Episode, Mark
-from manip_core.interfaces import Qos
+from manip_bringup.episodes import MARKS, START, Episode, Mark
+from manip_core.interfaces import (
+    EPISODE_MARK,
+    Qos,
+)
 
 # Kept before and after: what was commanded when the episode began, and what is still on its way
 # when it ends, such as the hand in its last picture [s].
@@ -39,8 +42,8 @@ def cut(path: Path, origin: int, episode: Episode, folder: Path) -> int:
         bag = BagWriter(folder, custom={k: v for k, v in about.items() if v})
         try:
             channels = {c.id: _announce(bag, c) for c in reader.connections}
-            kept = [c for c in reader.connections if c.topic != MARK.name]
-            marks = [channels[c.id] for c in reader.connections if c.topic == MARK.name][:1]
+            kept = [c for c in reader.connections if c.topic != EPISODE_MARK.name]
+            marks = [channels[c.id] for c in reader.connections if c.topic == EPISODE_MARK.name][:1]
             for channel in marks:
                 bag.write(channel, start, write_text(str(Mark(START, episode.task))))
             for connection, data in _valid_at(kept, reader, first):

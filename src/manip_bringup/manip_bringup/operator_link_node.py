@@ -12,10 +12,11 @@ from std_srvs.srv import Trigger
 
 from manip_bringup.bench_socket import BenchSocket
 from manip_bringup.bench_state import bench_state, for_page
-from manip_bringup.episodes import MARK, MARKS, Mark
+from manip_bringup.episodes import MARKS, Mark
 from manip_bringup.operator_desk import BEAT, OperatorDesk, Wish
 from manip_bringup.viewer_status import Monitor
 from manip_core import interfaces as topics
+from manip_core.interfaces import EPISODE_MARK
 from manip_ros.topics import client, publisher, subscription
 
 _TICK_S = 0.1
@@ -64,9 +65,9 @@ class OperatorLink:
         self._sent_at = 0.0
         self._stop = publisher(node, topics.STOP)
         self._heartbeat = publisher(node, topics.HEARTBEAT)
-        self._mark = publisher(node, MARK)
+        self._mark = publisher(node, EPISODE_MARK)
         self._clients = {service.name: client(node, service) for service, _ in _REQUESTS.values()}
-        subscription(node, MARK, lambda msg: self._monitor.on_mark(msg.data, time.monotonic()))
+        subscription(node, EPISODE_MARK, self._on_mark)
         self._wake = node.create_guard_condition(self._obey)
         node.create_timer(_TICK_S, self._tick)
 
@@ -109,6 +110,9 @@ class OperatorLink:
             with self._lock:
                 self._wishes += wishes
             self._wake.trigger()
+
+    def _on_mark(self, msg) -> None:
+        self._monitor.on_mark(msg.data, time.monotonic())
 
     def _obey(self) -> None:
         with self._lock:

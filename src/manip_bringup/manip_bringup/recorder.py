@@ -11,12 +11,19 @@ from pathlib import Path
 from manip_bringup import message_definitions
 from manip_bringup.bag import CHUNK_BYTES, BagWriter, free_folder
 from manip_bringup.cdr import compress_image
-from manip_bringup.episodes import MARK
-from manip_core.interfaces import IMAGE, OPTIONAL_TOPICS, ROBOT_IMAGE, TOPICS, Qos, Topic, missing
+from manip_core.interfaces import (
+    IMAGE,
+    OPTIONAL_TOPICS,
+    ROBOT_IMAGE,
+    TOPICS,
+    Qos,
+    Topic,
+    missing,
+)
 
 COMPRESSED_IMAGE = Topic(f"{IMAGE.name}/compressed", "sensor_msgs/msg/CompressedImage", Qos.SENSOR)
 IMAGE_CHOICES = ("jpeg", "raw", "none")
-_KNOWN = tuple({topic.name: topic for topic in (*TOPICS, *OPTIONAL_TOPICS, MARK)}.values())
+_KNOWN = tuple({topic.name: topic for topic in (*TOPICS, *OPTIONAL_TOPICS)}.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from manip_bringup.cdr import read_text
-from manip_bringup.episodes import MARK, EpisodeLog, Mark
+from manip_bringup.episodes import EpisodeLog, Mark
 from manip_bringup.recorder import Recorder, RecorderConfig, topics
-from manip_core.interfaces import Qos
+from manip_core.interfaces import (
+    EPISODE_MARK,
+    Qos,
+)
 from manip_ros.diagnostics import Diagnostics
 from manip_ros.main import run
 from manip_ros.parameters import declare_config
@@ -59,7 +62,7 @@ class RecorderNode(Node):
         # When it reached this process: on a loaded machine it may have waited for this callback.
         stamp = info["received_timestamp"] or time.time_ns()
         self.recorder.put(name, stamp, data)
-        if name == MARK.name:
+        if name == EPISODE_MARK.name:
             try:
                 mark = Mark.parse(read_text(data))
                 self.get_logger().info(self._episodes.add(mark, stamp * 1e-9))

@@ -6,12 +6,19 @@ from manip_control.allegro_drivers import our_names
 from manip_control.arm_drivers import arm_names
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES
 
+# The quickest message of a sender is that of the last one or two of these times [s]: clocks are
+# set, and drift.
+_WINDOW = 10.0
+_MOST_SENDERS = 16
+
 
 class JointMerge:
     """Keeps the newest measurement of every joint, and how old the oldest of these is.
 
     A message whose stamp is not newer than the last one's of the same sender says nothing new: a
-    driver that repeats itself does not count as alive. Stamps of zero are no stamps.
+    driver that repeats itself does not count as alive. And one that was longer on its way than the
+    quickest of the same sender counts as old by as much, whatever the clocks say: after a pause of
+    the network, messages come all at once, the oldest first. Stamps of zero are no stamps.
 
     Attributes:
         position, velocity: ``(22,)`` in the order of ``JOINT_NAMES`` [rad], [rad/s]; a velocity
@@ -27,7 +34,7 @@ class JointMerge:
         self.velocity = np.zeros(len(JOINT_NAMES))
         self.repeated = 0
         self._at = np.full(len(JOINT_NAMES), -np.inf)
-        self._stamps: dict[tuple[str, ...], float] = {}
+        self._senders: dict[tuple[str, ...], _Sender] = {}
 
     @property
     def measured_at(self) -> float:
@@ -56,20 +63,51 @@ class JointMerge:
                 f"joint state has {len(names)} names, {len(positions)} positions and "
                 f"{len(velocities)} velocities"
             )
-        known = [(i, self._index[name]) for i, name in enumerate(names) if name in self._index]
-        if not known:
-            return False
-        sender = tuple(names)
-        if stamp > 0.0 and stamp == self._stamps.get(sender):
+        key = tuple(names)
+        sender = self._senders.get(key)
+        if sender is None:
+            known = [(i, self._index[name]) for i, name in enumerate(key) if name in self._index]
+            if not known:
+                return False
+            # Kept only with values that are good, so that nobody fills the memory with names.
+            sender = _Sender(*(list(column) for column in zip(*known, strict=True)))
+        if stamp > 0.0 and stamp == sender.stamp:
             self.repeated += 1
             return False
-        theirs, ours = (list(column) for column in zip(*known, strict=True))
-        values = np.asarray(positions, dtype=float)[theirs]
+        values = np.asarray(positions, dtype=float)[sender.theirs]
         if not np.isfinite(values).all():
             raise ValueError("joint state holds values that are not finite")
-        self._stamps[sender] = stamp
+        if len(self._senders) < _MOST_SENDERS:
+            self._senders[key] = sender
+        ours = sender.ours
         self.position[ours] = values
         if len(velocities):
-            self.velocity[ours] = np.nan_to_num(np.asarray(velocities, dtype=float)[theirs])
-        self._at[ours] = now
+            self.velocity[ours] = np.nan_to_num(np.asarray(velocities, dtype=float)[sender.theirs])
+        self._at[ours] = now - sender.waited(stamp, now)
         return min(ours) < len(ARM_JOINTS)
+
+
+class _Sender:
+    """One who sends joints of the same names every time.
+
+    Attributes:
+        theirs, ours: Places of the joints in the message, and in ``JOINT_NAMES``.
+        stamp: Of the last message [s].
+    """
+
+    def __init__(self, theirs: list[int], ours: list[int]):
+        self.theirs, self.ours = theirs, ours
+        self.stamp = 0.0
+        self._quickest, self._quickest_before, self._since = np.inf, np.inf, -np.inf
+
+    def waited(self, stamp: float, now: float) -> float:
+        """How much longer than the quickest one a message of this ``stamp`` was on its way [s]."""
+        self.stamp = stamp
+        if stamp <= 0.0:
+            return 0.0
+        if not 0.0 <= now - self._since < _WINDOW:
+            self._quickest_before = self._quickest if now - self._since < 2 * _WINDOW else np.inf
+            self._quickest, self._since = np.inf, now
+        delay = now - stamp
+        self._quickest = min(self._quickest, delay)
+        return delay - min(self._quickest, self._quickest_before)

@@ -65,6 +65,8 @@ JOY = Topic("/joy", "sensor_msgs/msg/Joy")
 HEARTBEAT = Topic("/teleop/heartbeat", "std_msgs/msg/Empty")
 # True stops; false is not read: only RESET_STOP lets the robot move again.
 STOP = Topic("/teleop/stop", "std_msgs/msg/Bool")
+# An operator's word on the recording: `manip_bringup.episodes` says which there are.
+EPISODE_MARK = Topic("/episode/mark", "std_msgs/msg/String")
 # Names and order as the UR and Allegro drivers define them (manip_control.arm_drivers and
 # allegro_drivers say which driver has which).
 ARM_COMMAND = Topic("/forward_position_controller/commands", "std_msgs/msg/Float64MultiArray")

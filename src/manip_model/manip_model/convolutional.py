@@ -52,20 +52,10 @@ class ConvolutionalNetwork(HandNetwork):
         forward = like.new_tensor((0.0, 0.0, 1.0)).expand(count, NUM_CONTACTS, 3)
         middle = like.detach().mean(1, keepdim=True)
         return ModelOutput(
-            side_logits=hand.side_logits,
-            side=hand.side,
-            mano_rotations=hand.mano_rotations,
-            mano_pose=hand.mano_pose,
-            mano_shape=hand.mano_shape,
-            translation=hand.translation,
-            vertices=hand.mesh.vertices,
-            mano_joints=hand.mesh.joints,
-            coarse_joints=hand.coarse_joints,
+            **hand.outputs(),
             refinements=[],
             joints=hand.coarse_joints,
             joints_log_variance=LOG_VARIANCE + 4 * variance,
-            keypoints_px=hand.keypoints_px,
-            keypoint_logits=hand.keypoint_logits,
             object_class_logits=rest(NUM_OBJECT_QUERIES, len(self.config.object_classes)),
             object_position=middle.expand(count, NUM_OBJECT_QUERIES, 3),
             object_rotation=torch.eye(3, device=like.device, dtype=like.dtype).expand(

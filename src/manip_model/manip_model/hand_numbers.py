@@ -72,6 +72,22 @@ class Hand:
     keypoints_px: Tensor
     keypoint_logits: Tensor
 
+    def outputs(self) -> dict[str, Tensor]:
+        """What it has of a :class:`manip_model.outputs.ModelOutput`, by name."""
+        return {
+            "side_logits": self.side_logits,
+            "side": self.side,
+            "mano_rotations": self.mano_rotations,
+            "mano_pose": self.mano_pose,
+            "mano_shape": self.mano_shape,
+            "translation": self.translation,
+            "vertices": self.mesh.vertices,
+            "mano_joints": self.mesh.joints,
+            "coarse_joints": self.coarse_joints,
+            "keypoints_px": self.keypoints_px,
+            "keypoint_logits": self.keypoint_logits,
+        }
+
 
 def hand_of(
     numbers: HandNumbers,

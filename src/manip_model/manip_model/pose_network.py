@@ -92,20 +92,10 @@ class PoseNetwork(HandNetwork):
         objects = self.object_head(seen_objects, hand, joints)
         contact = self.contact_head(hand, points, hand_tokens, joint_tokens, objects)
         return ModelOutput(
-            side_logits=hand.side_logits,
-            side=hand.side,
-            mano_rotations=hand.mano_rotations,
-            mano_pose=hand.mano_pose,
-            mano_shape=hand.mano_shape,
-            translation=hand.translation,
-            vertices=hand.mesh.vertices,
-            mano_joints=hand.mesh.joints,
-            coarse_joints=hand.coarse_joints,
+            **hand.outputs(),
             refinements=refinements,
             joints=joints,
             joints_log_variance=LOG_VARIANCE + 4 * exact(self.variance(joint_tokens)),
-            keypoints_px=hand.keypoints_px,
-            keypoint_logits=hand.keypoint_logits,
             object_class_logits=objects.class_logits,
             object_position=objects.position,
             object_rotation=objects.rotation,

@@ -19,11 +19,10 @@ from hydra.types import RunMode
 
 from manip_core.resources import find
 from manip_model.checkpoint import load_model
-from manip_model.shards import INDEX
 from manip_training.config import TrainConfig, compose, flat, register, word_of
 from manip_training.distributed import choose_device
 from manip_training.interrupts import INTERRUPTED, TrainingError
-from manip_training.run_folder import FIGURES, RUNS, as_typed, facts
+from manip_training.run_folder import FIGURES, RUNS, as_typed, facts, model_of
 
 USER_ERROR = 2
 
@@ -83,7 +82,7 @@ def eval_main(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)
     from manip_training.parts import evaluate_on, open_samples
 
-    path = _model_of(options.model)
+    path = model_of(options.model)
     config = _config_beside(path, options.overrides)
     device = choose_device(config.train.device)
     model = load_model(path, device)
@@ -116,7 +115,7 @@ def photos_main(argv: list[str]) -> int:
     from manip_training import photos
 
     device = choose_device("auto")
-    model = load_model(_model_of(options.model), device)
+    model = load_model(model_of(options.model), device)
     figures, picture = photos.measure(model, options.photos, device)
     options.out.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(options.out / "photos.png"), picture)
@@ -278,17 +277,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         # Before there was anything to save.
         return INTERRUPTED
-
-
-def _model_of(path: Path) -> Path:
-    """The model that is meant: of a run folder the best one, or the last where none is."""
-    if not path.is_dir() or (path / INDEX).is_file():
-        return path
-    best, last = (path / "checkpoints" / name for name in ("best.pt", "last.pt"))
-    if best.exists() or not last.exists():
-        return best
-    print(f"{best.name} is not there yet: measuring {last.name}", file=sys.stderr)
-    return last
 
 
 def _config_beside(path: Path, overrides: list[str]) -> TrainConfig:

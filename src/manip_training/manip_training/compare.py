@@ -80,12 +80,15 @@ def compare(
             kept = folder / f"{name}-{seed}" / OUTCOME
             found[name].append(_ended(kept, words) or _run(kept, words, train))
     text = table(found)
-    figures = {
-        f"compare_{name}_{figure}": {"value": float(np.mean(values)), **(facts or {})}
-        for name, runs in found.items()
-        for figure in SHOWN
-        if (values := [run[figure] for run in runs if figure in run])
-    }
+    figures = {}
+    for name, runs in found.items():
+        for figure in SHOWN:
+            values = [run[figure] for run in runs if figure in run]
+            told = {figure: np.mean(values)} if values else {}
+            if len(values) > 1:
+                told[f"deviation_{figure}"] = np.std(values, ddof=1)
+            for label, value in told.items():
+                figures[f"compare_{name}_{label}"] = {"value": float(value), **(facts or {})}
     (folder / FIGURES).write_text(json.dumps(figures, indent=2))
     (folder / "comparison.txt").write_text(text + "\n")
     return text

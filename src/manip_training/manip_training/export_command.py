@@ -5,6 +5,7 @@ from pathlib import Path
 
 from manip_model.checkpoint import load_model
 from manip_model.export import BUDGET_MM, Pictures, export
+from manip_training.run_folder import model_of
 from manip_training.synthetic.world import SyntheticWorld
 from manip_training.synthetic.world_config import WorldConfig
 
@@ -32,14 +33,7 @@ def main(argv: list[str]) -> int:
         help="by so much rounding activations may let the error grow; layers stay exact until then",
     )
     options = parser.parse_args(argv)
-    model = load_model(_model_of(options.model))
+    model = load_model(model_of(options.model))
     pictures = rendered_pictures(model.config.image_size, options.pictures, options.seed)
     print(export(model, pictures, options.out, budget_mm=options.budget_mm, say=print))
     return 0
-
-
-def _model_of(path: Path) -> Path:
-    best, last = (path / "checkpoints" / name for name in ("best.pt", "last.pt"))
-    if not path.is_dir():
-        return path
-    return best if best.is_file() or not last.is_file() else last

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from manip_model import checkpoint
+from manip_model.shards import INDEX
 from manip_training.config import RunConfig, TrainConfig, differences
 
 RUNS = Path("runs")
@@ -184,3 +185,14 @@ def _write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def model_of(path: Path) -> Path:
+    """The model that is meant: of a run folder the best one, or the last where none is."""
+    if not path.is_dir() or (path / INDEX).is_file():
+        return path
+    best, last = (path / "checkpoints" / name for name in ("best.pt", "last.pt"))
+    if best.exists() or not last.exists():
+        return best
+    print(f"{best.name} is not there yet: taking {last.name}", file=sys.stderr)
+    return last
