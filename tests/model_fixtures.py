@@ -1,5 +1,6 @@
 """Labels that agree with each other, and the predictions of a network that knows them."""
 
+import math
 from dataclasses import fields
 from functools import cache
 
@@ -131,6 +132,20 @@ def disturbed(output: ModelOutput, amount: float = 1.0, seed: int = 0) -> ModelO
         else:
             values[field.name] = wrong(field.name, value)
     return ModelOutput(**values)
+
+
+def learning(output: ModelOutput) -> ModelOutput:
+    """Leaves of a graph, as a network's output is."""
+    return output.map(lambda v: v.detach().requires_grad_() if v.is_floating_point() else v)
+
+
+def sphere(radius: float = 0.04) -> Tensor:
+    """``(1, 256, 6)``, points spread evenly on a sphere about the origin."""
+    i = torch.arange(256) + 0.5
+    z, turn = 1 - i / 128, i * math.pi * (1 + 5**0.5)
+    ring = (1 - z * z).sqrt()
+    out = torch.stack((ring * turn.cos(), ring * turn.sin(), z), dim=-1)
+    return torch.cat((radius * out, out), dim=-1)[None]
 
 
 def _sure_of(index: Tensor, choices: int) -> Tensor:

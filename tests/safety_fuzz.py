@@ -10,9 +10,11 @@ from functools import cache
 import mujoco
 import numpy as np
 
+from manip_control.assist import Assist
 from manip_control.controller import ENGAGED, HOLD, ControlConfig, Controller
 from manip_control.guard import Guard, GuardConfig
-from manip_core.robot_model import JOINT_NAMES, build_model, home, limits
+from manip_core import scene
+from manip_core.robot_model import JOINT_NAMES, home, limits, robot_spec
 
 LIMITS = limits("right")
 HOME = home("right")
@@ -30,8 +32,15 @@ def guard() -> Guard:
 
 @cache
 def model() -> mujoco.MjModel:
-    """The robot on its table, as everyone but the guard has it."""
-    return build_model("right", with_scene=False)
+    """The robot on its table, as everyone but the guard has it; but the table is as thick as it is
+    wide, or what lies deep in it would be told its way out through the table's underside.
+    """
+    spec = robot_spec("right")
+    scene.add_table(spec)
+    table = spec.geom("table")
+    table.size[2] = scene.TABLE_SIZE[0]
+    table.pos[2] -= scene.TABLE_SIZE[0] - scene.TABLE_SIZE[2]
+    return spec.compile()
 
 
 class Judge:
@@ -56,18 +65,23 @@ class Judge:
         self.commands = self.stretches = 0
         self._paused = False
         self._last: np.ndarray | None = None
+        self._made: np.ndarray | None = None
+        self._arm_velocity = np.zeros(ARM)
 
     @property
     def total(self) -> int:
         return sum(self.violations.values())
 
-    def hear(self, command: np.ndarray | None, measured: np.ndarray, dt: float) -> None:
+    def hear(
+        self, command: np.ndarray | None, measured: np.ndarray, dt: float, *, arm: bool = True
+    ) -> None:
         """The command of this moment, or none, and where the robot was told to be.
 
         Args:
             command: ``(22,)`` [rad]; None where nothing was sent.
             measured: ``(22,)`` newest joint states [rad].
             dt: Time that the command's step stands for [s].
+            arm: The arm's part is sent as well; while it is not, nothing is asked of it.
         """
         if command is None:
             self._paused = True
@@ -78,12 +92,30 @@ class Judge:
             return
         if self._last is not None and self._paused:
             self._begin(self._last)
+        made = command
+        if self._restood(made, dt) and not arm:
+            # The arm's part is where it stands, whatever stopped it there: as it was found.
+            self._depth = None
+        if not arm and self._last is not None:
+            command, measured = (
+                np.concatenate((self._last[:ARM], row[ARM:])) for row in (command, measured)
+            )
+            for difference in self._differences:
+                difference[:ARM] = 0.0
         broken = ["start"] if self._last is None else self._broken(command, dt)
         if broken:
             before = vars(self).copy()
-            self._begin(measured)
+            starts = [measured]
+            if self._last is not None:
+                # The arm where it is, while the hand holds.
+                starts.insert(0, np.concatenate((measured[:ARM], self._last[ARM:])))
             self.stretches += 1
-            if self._broken(command, dt):
+            for start in starts:
+                self._begin(start)
+                found = self._broken(command, dt)
+                if not found:
+                    break
+            if found:
                 # Neither did it go on nor start where the robot is.
                 vars(self).update(before)
                 for kind in ["jump"] if self._paused or self._last is None else broken:
@@ -91,13 +123,21 @@ class Judge:
                 self._begin(command)
         self._paused = False
         self._advance(command, dt)
-        self._look(command)
+        self._look(made)
+
+    def _restood(self, made: np.ndarray, dt: float) -> bool:
+        """Whether the arm's part of the command changed otherwise than by a motion."""
+        velocity = np.zeros(ARM) if self._made is None else (made - self._made)[:ARM] / dt
+        before, self._arm_velocity = self._arm_velocity, velocity
+        self._made = made
+        most = LIMITS.acceleration[:ARM] * dt
+        return bool((np.abs(velocity - before) > most * (1 + _ROUNDING) + 1e-6).any())
 
     def _begin(self, position: np.ndarray) -> None:
         """A motion begins at rest here."""
         still = np.zeros(len(position))
         self._last = position
-        self._differences = [still, still]
+        self._differences = [still, still.copy()]
         self._times = [0.008, 0.008]
         self._lower = np.minimum(LIMITS.lower, position) - 1e-7
         self._upper = np.maximum(LIMITS.upper, position) + 1e-7
@@ -160,6 +200,7 @@ class Robot:
         speed_scaling: Share of its speed at which the arm moves.
         stopped: The arm stands.
         dead: Joint that does not move; None for none.
+        setpoint: What it was sent last.
     """
 
     position: np.ndarray
@@ -167,17 +208,17 @@ class Robot:
     speed_scaling: float = 1.0
     stopped: bool = False
     dead: int | None = None
-    _setpoint: np.ndarray = field(init=False)
+    setpoint: np.ndarray = field(init=False)
 
     def __post_init__(self):
-        self._setpoint = self.position.copy()
+        self.setpoint = self.position.copy()
 
     def move(self, command: np.ndarray | None, dt: float) -> None:
         """Follow a command for a step; None: hold the last one."""
         if command is not None:
-            self._setpoint = command
+            self.setpoint = command
         share = 1.0 - np.exp(-dt / self.lag)
-        step = share * (self._setpoint - self.position)
+        step = share * (self.setpoint - self.position)
         if self.stopped:
             step[:ARM] = 0.0
         most = self.speed_scaling * LIMITS.velocity[:ARM] * dt
@@ -190,9 +231,9 @@ class Robot:
 class Rig:
     """The whole stack with a robot, a clock and the judge."""
 
-    def __init__(self, period: float = 0.008, **config):
+    def __init__(self, period: float = 0.008, *, assist: Assist | None = None, **config):
         self.config = ControlConfig(rate=1.0 / period, **config)
-        self.controller = Controller(self.config, JOINT_NAMES, LIMITS, guard=guard())
+        self.controller = Controller(self.config, JOINT_NAMES, LIMITS, guard=guard(), assist=assist)
         self.robot = Robot(HOME.copy())
         self.judge = Judge(self.controller.limiter.jerk)
         self.now = 1000.0
@@ -209,10 +250,13 @@ class Rig:
             self._measured = self.robot.position.copy()
             self.controller.on_joint_states(JOINT_NAMES, self._measured, self.now)
         command = self.controller.step(self.now)
-        positions = None if command is None else command.positions
+        positions = None if command is None else command.positions.copy()
         # After a pause that is longer than jitter, motion goes on where it was.
         dt = elapsed if elapsed <= 1.5 * self.period else self.period
-        self.judge.hear(positions, self._measured, dt)
+        self.judge.hear(positions, self._measured, dt, arm=command is None or command.arm)
+        if command is not None and not command.arm:
+            # The arm does not hear it.
+            positions[:ARM] = self.robot.setpoint[:ARM]
         self.robot.move(positions, elapsed)
         self.last = positions if positions is not None else self.last
         return positions

@@ -16,6 +16,9 @@ shared = [
         "assets/demo",
         "assets/hand",
         "assets/amt/small",
+        "assets/temporal",
+        "assets/transition",
+        "assets/action",
         "models",
     )
     if (files := sorted(file for file in (root / folder).glob("*") if file.is_file()))

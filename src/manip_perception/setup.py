@@ -21,6 +21,7 @@ setup(
             "camera_node = manip_perception.camera_node:main",
             "hand_pose_node = manip_perception.hand_pose_node:main",
             "smoothing_node = manip_perception.smoothing_node:main",
+            "action_node = manip_perception.action_node:main",
         ]
     },
 )

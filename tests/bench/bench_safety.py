@@ -212,16 +212,21 @@ STOPS = {
 }
 
 
+def moving(seed: int, spread: float, longest: float) -> tuple[Rig, np.random.Generator]:
+    """A rig under way to some posture near home, and what goes on drawing for it."""
+    rng, rig = np.random.default_rng(seed), Rig()
+    rig.tick()
+    rig.engage()
+    rig.follow(near(rng, HOME, spread), rng.uniform(0.1, longest))
+    return rig, rng
+
+
 def measure_reactions(runs: int = 60) -> dict[str, float]:
     """Time from an event to zero commanded velocity, less the deceleration that limits allow."""
     worst = dict.fromkeys(STOPS, 0.0)
     for name, happen in STOPS.items():
         for seed in range(runs):
-            rng = np.random.default_rng(seed)
-            rig = Rig()
-            rig.tick()
-            rig.engage()
-            rig.follow(near(rng, HOME, 0.5), rng.uniform(0.1, 0.5))
+            rig, rng = moving(seed, 0.5, 0.5)
             rig.aim(near(rng, HOME, 0.5))
             began = rig.now
             happen(rig)
@@ -292,11 +297,7 @@ def measure_reengagement(runs: int = 20) -> dict[str, float]:
     worst = dict.fromkeys(FAULTS, 0.0)
     for name, happen in FAULTS.items():
         for seed in range(runs):
-            rng = np.random.default_rng(seed)
-            rig = Rig()
-            rig.tick()
-            rig.engage()
-            rig.follow(near(rng, HOME, 0.4), rng.uniform(0.1, 0.6))
+            rig, rng = moving(seed, 0.4, 0.6)
             sent = [rig.last]
             move = rig.robot.move
 

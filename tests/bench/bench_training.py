@@ -12,8 +12,9 @@ from manip_model.build import build_model
 from manip_model.hand_model import HandModel
 from manip_training import optim
 from manip_training.config import compose
+from manip_training.cuda_graphs import record_step
 from manip_training.objective import Objective
-from manip_training.parts import make_world, settle
+from manip_training.parts import enable_compile, make_world, settle
 from manip_training.samples import Piece, Stream
 
 _WARM_UP = 2
@@ -58,20 +59,26 @@ def _backbone_rate(config, device: torch.device, size: int, steps: int) -> float
 
 
 def _whole_rate(config, device: torch.device, size: int, steps: int) -> float:
-    stream = Stream(make_world(config.data, device), HandModel.open(), config.data.epoch)
+    world = make_world(config.data, device, size=config.model.image_size)
+    stream = Stream(world, HandModel.open(), config.data.epoch, world.object_slots)
     model = build_model(config.model, stream.hand_model).to(device).train()
     config = settle(config, model, device, print)
     objective = Objective(model, config)
-    if device.type == "cuda":
-        objective.call = torch.compile(objective.call)
     optimizer = optim.make_optimizer(model, config.optim, pretrained=False)
     told = torch.ones(size, dtype=torch.bool, device=device)
+    recorded = None
+    if device.type == "cuda":
+        first = stream.piece(Piece(0, 0, size, 0, 1), device)
+        enable_compile(model, lambda: objective.losses(first, told)["total"], device, print)
+        recorded = record_step(objective.losses, model, first, told)
 
     def step(number: int) -> None:
-        piece = Piece(0, number, size, 0, 1)
-        loss = objective(stream.piece(piece, device), told, number)["total"]
+        batch = stream.piece(Piece(0, number, size, 0, 1), device)
+        if recorded:
+            recorded(batch, told)
+        else:
+            objective(batch, told, number)["total"].backward()
         stream.prepare(Piece(0, number + 1, size, 0, 1), device)
-        loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

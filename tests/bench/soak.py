@@ -1,9 +1,9 @@
 """The whole graph for half an hour under faults and kills: what it sent, and how it came back.
 
-``python tests/bench/soak.py [--minutes 30] [--seed 0]`` (``make soak``) runs the sim graph, page
-and recorder included, on the real video in a loop. The robot acts out a seeded schedule of faults,
-and every node is killed (SIGKILL) again and again. Whatever the arm cannot end by itself is ended
-as an operator would: by the recovery service. Writes ``soak.json``.
+``python tests/bench/soak.py [--minutes 30] [--seed 0] [--kill NODE …]`` (``make soak``) runs the
+sim graph, page and recorder included, on the real video in a loop. The robot acts out a seeded
+schedule of faults, and every node is killed (SIGKILL) again and again. Whatever the arm cannot end
+by itself is ended as an operator would: by the recovery service. Writes ``soak.json``.
 """
 
 import argparse
@@ -80,8 +80,8 @@ class Watch:
     def close(self) -> None:
         self._listener.close()
 
-    def _on_states(self, msg, at: float, _number: int) -> None:
-        self.judge.on_state(msg.name, msg.position, at)
+    def _on_states(self, msg, at: float, number: int) -> None:
+        self.judge.on_state(msg.name, msg.position, at, number)
 
     def _on_arm(self, msg, at: float, number: int) -> None:
         self.judge.on_arm(msg.data, at, number)
@@ -121,8 +121,27 @@ class TimedLog(Log):
             self._stops.planned(found[1], time.time(), 0.4 * FAULT_GAP_S)
 
 
-def soak(minutes: float, seed: int, folder: Path) -> dict[str, float]:
-    """Run, and measure."""
+def recovered(watch: Watch, probe: Probe) -> bool:
+    """Whether the operator had to bring the arm back, and could."""
+    now = time.time()
+    if not watch.not_ready_since or now - watch.not_ready_since < PATIENCE_S:
+        return False
+    watch.not_ready_since = now
+    return probe.call(topics.RECOVER, timeout=10.0).success
+
+
+def soak(
+    minutes: float, seed: int, folder: Path, kill: list[str], kill_gap: float
+) -> dict[str, float]:
+    """Run, and measure.
+
+    Args:
+        minutes: How long.
+        seed: Of the faults, and of who is killed when.
+        folder: For the bags.
+        kill: Nodes that are killed; none given: all.
+        kill_gap: Between two kills, about [s].
+    """
     source = str(VIDEO) if VIDEO.exists() else "demo"
     robot = {"fault_seed": seed, "fault_gap": FAULT_GAP_S}
     nodes = [
@@ -142,29 +161,30 @@ def soak(minutes: float, seed: int, folder: Path) -> dict[str, float]:
         probe.wait(lambda: not watch.stops.open, 120, "the first engagement")
         memory = MemoryWatch(supervisor.pids)
         began = time.time()
-        due, bag = began + KILL_GAP_S, []
+        due, bag = began + kill_gap, []
         while time.time() - began < 60.0 * minutes:
             time.sleep(0.2)
             now = time.time()
             if now > due and now - began < 60.0 * minutes - 30.0:
-                due = now + KILL_GAP_S * chance.uniform(0.6, 1.4)
-                bag = bag or list(chance.permutation(sorted(supervisor.pids())))
+                due = now + kill_gap * chance.uniform(0.6, 1.4)
+                bag = bag or list(chance.permutation(sorted(kill or supervisor.pids())))
                 name = str(bag.pop())
                 if pid := supervisor.pids().get(name):
                     watch.stops.planned(f"kill {name}", now, 1.0)
                     os.kill(pid, signal.SIGKILL)
                     killed.append(name)
-            if watch.not_ready_since and now - watch.not_ready_since > PATIENCE_S:
-                watch.not_ready_since = now
-                if probe.call(topics.RECOVER, timeout=10.0).success:
-                    recoveries += 1
+            recoveries += recovered(watch, probe)
         ran = time.time() - began
-        # What is under way may end.
-        until = time.time() + 30.0
+        # What is under way may end; the robot's faults go on meanwhile.
+        until = time.time() + 60.0
         while watch.stops.open and time.time() < until:
             time.sleep(0.2)
+            recoveries += recovered(watch, probe)
+        for one in watch.stops.open:
+            print(f"not recovered: {one.what}, {time.time() - one.at:.1f} s ago; {watch.state}")
         memory.stop()
     watch.close()
+    watch.judge.close()
     probe.close()
     for note in watch.judge.notes:
         at = float(note.split()[0])
@@ -220,10 +240,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--kill", nargs="+", default=[], help="these nodes instead of all")
+    parser.add_argument("--kill-gap", type=float, default=KILL_GAP_S, help="about so often [s]")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak_"))
     try:
-        found = soak(options.minutes, options.seed, folder / "bag")
+        bag = folder / "bag"
+        found = soak(options.minutes, options.seed, bag, options.kill, options.kill_gap)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     missed = []

@@ -21,6 +21,22 @@ ARM = slice(0, len(ARM_JOINTS))
 _LATEST_STEP = 1.5
 # Arm and hand of one step are sent within this [s].
 _TOGETHER_S = 0.004
+# After so long every message that was sent before another has been read as well [s].
+_HEARD_S = 0.3
+_KEPT_STATES = 250
+
+
+@dataclass
+class _Restart:
+    """The first command heard after a pause: when, what, of which joints, the one before it, and
+    how many steps may have been made since."""
+
+    at: float
+    values: np.ndarray
+    joints: np.ndarray
+    last: list[np.ndarray]
+    steps: int
+    note: str
 
 
 class CommandJudge:
@@ -28,7 +44,8 @@ class CommandJudge:
 
     Positions within limits and finite; from one command to the next no farther than the speed
     limits allow in one and a half control periods; after a pause or a restart, no farther than one
-    period from the last command or from where the robot said it was; no contact of the robot with
+    period from the last command or from where the robot said it was (what it said before it was
+    heard here is taken from its first word that was); no contact of the robot with
     itself or the table, the palm in its box. Accelerations and jerks cannot be told from outside,
     as only the sending is stamped, not the step: the fuzzed targets judge those.
 
@@ -50,17 +67,22 @@ class CommandJudge:
         self._box = GuardConfig()
         self._last: dict[str, tuple[int, float, np.ndarray]] = {}
         self._arm: tuple[float, np.ndarray] | None = None
-        self._measured: list[tuple[float, np.ndarray]] = []
+        self._measured: list[tuple[float, np.ndarray, int]] = []
+        self._state_number = 0
+        self._restarts: list[_Restart] = []
         self.violations: Counter[str] = Counter()
         self.commands = self.postures = 0
         self.largest_restart = 0.0
         self.notes: list[str] = []
 
-    def on_state(self, names, positions, at: float) -> None:
-        """The robot says where it is; ``at`` when that was sent [s]."""
+    def on_state(self, names, positions, at: float, number: int) -> None:
+        """The robot says where it is; ``at`` when that was sent [s], the ``number``-th time."""
+        missed = number - 1 if number <= self._state_number else number - self._state_number - 1
+        self._state_number = number
         row = dict(zip(names, positions, strict=True))
-        self._measured.append((at, np.array([row[name] for name in JOINT_NAMES])))
-        del self._measured[:-90]
+        self._measured.append((at, np.array([row[name] for name in JOINT_NAMES]), missed))
+        del self._measured[:-_KEPT_STATES]
+        self._judge_restarts(at)
 
     def on_arm(self, positions, at: float, number: int) -> None:
         """An arm command, sent ``at`` [s], the ``number``-th of its sender."""
@@ -94,16 +116,37 @@ class CommandJudge:
             if steps.max() > _LATEST_STEP * (1 + 1e-6):
                 self._count("speed", at, f"{who}: {steps.max():.2f} periods' worth")
             return True
-        known = [q[joints] for then, q in self._measured if at - then < 0.5]
-        known += [] if before is None else [before[2]]
-        if known:
-            far = min((np.abs(values - q) / self._most[joints]).max() for q in known)
+        silence = np.inf if before is None else at - before[1]
+        last = [] if before is None else [before[2]]
+        # A sender that was started anew counts from 1, and may be heard later than it speaks.
+        unheard = missed if missed >= 0 else number - 1
+        note = f"{who} after {silence:.3f} s, {unheard} unheard"
+        self._restarts.append(_Restart(at, values, joints, last, 1 + unheard, note))
+        return True
+
+    def close(self) -> None:
+        """Judge what still waits for a word of the robot."""
+        self._judge_restarts(np.inf)
+
+    def _judge_restarts(self, now: float) -> None:
+        """Those whose causes have all been heard: topics are not read in the order of sending."""
+        while self._restarts and self._restarts[0].at + _HEARD_S < now:
+            one = self._restarts.pop(0)
+            known = [(q, one.steps) for q in one.last]
+            near = [q[one.joints] for then, q, _ in self._measured if 0 <= one.at - then < 0.5]
+            known += [(q, one.steps) for q in near]
+            later = next((each for each in self._measured if each[0] > one.at), None)
+            if not near and later is not None and later[2]:
+                # A robot that was started anew may speak for seconds before it is heard here.
+                since = (later[0] - one.at) / self._period
+                known.append((later[1][one.joints], one.steps + since))
+            if not known:
+                continue
+            most = self._most[one.joints]
+            far = min((np.abs(one.values - q) / most).max() / steps for q, steps in known)
             self.largest_restart = max(self.largest_restart, float(far))
             if far > _LATEST_STEP:
-                silence = np.inf if before is None else at - before[1]
-                note = f"{who}: {far:.2f} periods' worth after {silence:.3f} s, {missed} missed"
-                self._count("jump", at, note)
-        return True
+                self._count("jump", one.at, f"{far:.2f} periods' worth, {one.note}")
 
     def _look(self, q: np.ndarray, at: float) -> None:
         self.postures += 1

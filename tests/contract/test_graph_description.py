@@ -16,7 +16,7 @@ from manip_bringup.supervisor import command_line
 from manip_core import interfaces
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL_ON = {"rviz": "true", "record": "/tmp/bags"}
+ALL_ON = {"rviz": "true", "record": "/tmp/bags", "action": "true"}
 
 
 def nodes_of(name: str) -> list[NodeSpec]:
@@ -103,6 +103,18 @@ def test_mirror_tracks_the_other_hand():
     nodes = {n.name: n for n in graph.nodes(graph.resolve({"mirror": "true", "hand": "right"}))}
     assert nodes["hand_pose_node"].parameters["hand"] == "left"
     assert nodes["mujoco_robot_node"].parameters["hand"] == "right"
+
+
+def test_smoothing_is_as_chosen():
+    graph = GRAPHS["perception"]
+
+    def smoothing(**given):
+        (node,) = (n for n in graph.nodes(graph.resolve(given)) if n.name == "smoothing_node")
+        return node.parameters["smoothing"]
+
+    assert smoothing() == "one_euro" and smoothing(smoothing="temporal") == "temporal"
+    with pytest.raises(ValueError, match="one_euro, temporal"):
+        graph.resolve({"smoothing": "kalman"})
 
 
 def test_the_estimator_is_told_only_what_is_chosen():

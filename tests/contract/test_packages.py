@@ -18,9 +18,11 @@ MAY_KNOW = {
     "manip_control": {"manip_core", "manip_msgs", "manip_ros"},
     "manip_model": {"manip_core"},
     "manip_training": {"manip_core", "manip_model", "manip_msgs", "manip_ros"},
+    "manip_physics": {"manip_core", "manip_model"},
     "manip_bringup": {
         *("manip_core", "manip_msgs", "manip_ros"),
         *("manip_perception", "manip_retargeting", "manip_control", "manip_training"),
+        "manip_physics",
     },
 }
 

@@ -74,6 +74,21 @@ def test_weights_that_do_not_fit_are_named(model, tmp_path):
         assert part in str(raised.value)
 
 
+def test_weights_saved_under_an_older_transformers_are_read(model, tmp_path):
+    """Its releases 5.17 and 5.23 name the same projections differently."""
+    older = {
+        name.replace(".attention.q_proj.", ".attention.attention.query.").replace(
+            ".attention.o_proj.", ".attention.output.dense."
+        ): value
+        for name, value in model.state_dict().items()
+    }
+    assert older.keys() != model.state_dict().keys()
+    checkpoint.save_model(tmp_path / "older.pt", older, model.config, hand="open")
+    loaded = checkpoint.load_model(tmp_path / "older.pt")
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04rubbish"])
 def test_what_is_no_model_file_is_said_to_be_none(content, tmp_path):
     (tmp_path / "m.pt").write_bytes(content)

@@ -145,6 +145,16 @@ def test_runtimes_agree_with_torch(runtimes, expected, name, count):
     assert np.abs(found["keypoints_px"] - expected["keypoints_px"][:count]).mean() < 0.5
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_folder_of_links_is_as_good_as_the_files(exported, tmp_path, name):
+    pytest.importorskip(name)
+    for path in exported.folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    runtime = make_runtime(tmp_path, name)
+    assert runtime.largest == 1
+    runtime.close()
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino", "torch_cpu"])
 def test_the_side_given_is_the_side_of_the_mesh(runtimes, name):
     image, camera, _ = (x.numpy() for x in made_up(1, seed=4))

@@ -11,6 +11,7 @@ import torch
 from manip_training.batch import empty
 from manip_training.object_matching import (
     assign,
+    assign_few,
     is_matched,
     match_objects,
     matching_cost,
@@ -52,6 +53,17 @@ def test_no_other_assignment_is_cheaper():
         assert ours == pytest.approx(min(others), abs=1e-4)
 
 
+@pytest.mark.parametrize("slots", (1, 2))
+def test_few_slots_are_assigned_as_many_are(slots):
+    draw = torch.Generator().manual_seed(slots)
+    cost = torch.randn(200, 5, slots, generator=draw)
+    # Two slots that want the same query.
+    cost[:50] = cost[:50, :, :1] + 0.01 * cost[:50]
+    there = torch.rand(200, slots, generator=draw) < 0.7
+    expected = assign(torch.where(there[:, None], cost, torch.inf).numpy())
+    assert np.array_equal(assign_few(cost, there).numpy(), expected)
+
+
 def test_every_query_answers_at_most_once():
     batch = labelled_batch(3)
     batch["object_class"][:] = 4
@@ -73,6 +85,9 @@ def test_each_error_decides_where_the_others_are_equal():
         object_rotation=-torch.eye(3).expand(1, 10, 3, 3),
     )
     batch["object_pose_valid"][:] = True
+    # Queries before it would have their turn first.
+    same.object_position = same.object_position.clone()
+    same.object_position[:, :3] = 100.0
     better = {
         "object_class_logits": lambda v: v[0, 3].__setitem__(7, 5.0),
         "object_confidence_logits": lambda v: v[0].__setitem__(3, 5.0),
@@ -83,6 +98,18 @@ def test_each_error_decides_where_the_others_are_equal():
         value = getattr(same, name).clone()
         change(value)
         assert match_objects(replace(same, **{name: value}), batch)[0, 5] == 3, name
+
+
+def test_queries_that_know_alike_take_turns():
+    """Without, ten would share the few objects of a hand, and each be sure of a tenth."""
+    batch = labelled_batch(5)
+    batch["object_class"][:, 2:] = -1
+    batch["object_class"][1, 1] = -1
+    draw = torch.Generator().manual_seed(0)
+    alike = output_at_truth(batch).map(torch.zeros_like)
+    place = batch["object_position"][:, :1] + 0.005 * torch.randn(5, 10, 3, generator=draw)
+    matched = match_objects(replace(alike, object_position=place), batch)
+    assert sorted(matched[matched >= 0].tolist()) == [0] * 5 + [1] * 4
 
 
 def test_an_unlabelled_pose_leaves_class_and_confidence():

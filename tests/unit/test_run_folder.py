@@ -165,6 +165,15 @@ def test_an_evaluation_keeps_its_facts_and_no_path_of_this_machine(ended, tmp_pa
         assert str(tmp_path) not in (written / name).read_text()
 
 
+def test_a_network_of_small_pictures_is_evaluated_on_such(tmp_path):
+    small = ["preset=tiny", "+experiment=rendered", "model.image_size=112", "train.device=cpu"]
+    small += ["data.validation_limit=2", "train.batch=2", "train.steps=1"]
+    assert commands.main(["train", *small, f"run.folder={tmp_path}"]) == 0
+    assert commands.main(["eval", str(tmp_path), "--limit", "3"]) == 0
+    held = json.loads((tmp_path / "eval" / "val" / "metrics.json").read_text())
+    assert held["mpjpe_root_mm"] > 0
+
+
 def test_a_run_without_a_best_model_is_evaluated_by_its_last_one(ended, tmp_path, capsys):
     (ended / "checkpoints" / "best.pt").unlink()
     words = ["eval", str(ended), "--out", str(tmp_path / "out")]

@@ -47,6 +47,8 @@ def made(monkeypatch):
             def make(folder, threads, largest):
                 if isinstance(kind, str):
                     raise Unusable(kind)
+                if isinstance(kind, Exception):
+                    raise kind
                 found[name] = Sleeper(name, 1e-3 * kind)
                 return found[name]
 
@@ -71,6 +73,13 @@ def test_the_fastest_is_taken_and_the_others_closed(made, folder):
     for name, least in (("slow", 12), ("quick", 2)):
         number = float(said.split(f"{name}{', ' if name == 'quick' else ': '}")[1].split(" ms")[0])
         assert number >= least
+
+
+def test_a_library_that_cannot_load_the_network_is_passed_over(made, folder):
+    found = made(openvino=RuntimeError("Exception from core.cpp:\nno such layer\n\n"), quick=2)
+    runtime, said = choose_runtime(folder)
+    assert runtime is found["quick"]
+    assert "openvino: it cannot load the network: no such layer" in said
 
 
 def test_torch_on_the_cpu_is_only_tried_where_nothing_else_works(made, folder):

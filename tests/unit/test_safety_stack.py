@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from manip_control.controller import ENGAGED, HOLD, ControlConfig, Controller
 from manip_core.robot_model import JOINT_NAMES, home
-from safety_fuzz import HOME, LIMITS, Rig, near
+from safety_fuzz import HOME, LIMITS, Rig, guard, near
 
 # A run takes a tenth of a second and more: a long counterexample is found sooner than a short one.
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -141,6 +142,41 @@ def test_the_emergency_stop_is_latched_and_takes_a_deliberate_act_to_leave():
     assert rig.judge.total == 0
 
 
+def test_an_arm_that_takes_no_commands_is_sent_none_until_its_first_begins_where_it_stands():
+    rig = moving_rig()
+    rig.arm(running=False)
+    assert not rig.controller.step(rig.now + rig.period).arm
+    rig.now += rig.period
+    rig.ticks(100)
+    # Somebody moves it by hand.
+    rig.robot.position[:6] -= 0.3
+    rig.robot.setpoint[:6] = rig.robot.position[:6]
+    rig.ticks(2)
+    hand = rig.last[6:].copy()
+    rig.arm()
+    before = rig.robot.position.copy()
+    rig.tick()
+    np.testing.assert_allclose(rig.last[:6], before[:6], atol=0.011)
+    np.testing.assert_allclose(rig.last[6:], hand, atol=1e-9)
+    assert rig.judge.total == 0
+
+
+@pytest.mark.parametrize("running_at_once", (False, True))
+def test_a_robot_that_was_silent_and_stands_elsewhere_is_followed_from_there(running_at_once):
+    rig = moving_rig()
+    rig.ticks(200, states=False)
+    rig.robot.position = HOME - 0.25
+    rig.robot.setpoint = rig.robot.position.copy()
+    rig.arm(running=running_at_once)
+    rig.ticks(3)
+    np.testing.assert_allclose(rig.last, HOME - 0.25, atol=0.011)
+    rig.ticks(50)
+    rig.arm()
+    rig.ticks(50)
+    np.testing.assert_allclose(rig.last, HOME - 0.25, atol=0.011)
+    assert rig.controller.mode == HOLD and rig.judge.total == 0
+
+
 @pytest.mark.parametrize("report", [{"safe": False}, {"running": False}, {"scaling": 0.0}], ids=str)
 def test_a_stopped_arm_is_held_and_released_and_found_where_it_stands(report):
     rig = moving_rig()
@@ -149,7 +185,7 @@ def test_a_stopped_arm_is_held_and_released_and_found_where_it_stands(report):
     rig.ticks(200)
     assert rig.controller.mode == HOLD and "arm" in rig.controller.reason
     assert not rig.engage()
-    np.testing.assert_allclose(rig.last[:6], stood, atol=0.02)
+    np.testing.assert_allclose(rig.controller.limiter.position[:6], stood, atol=0.02)
     rig.arm()
     rig.tick()
     assert rig.engage()
@@ -304,6 +340,53 @@ def test_the_operator_is_told_what_is_in_the_way():
     assert rig.judge.total == 0
 
 
+_TABLE = [i for i, name in enumerate(guard().names) if "table" in name]
+
+
+def sunk(depth: float) -> np.ndarray:
+    """A posture whose deepest part is so deep in the table [m], ``(22,)`` [rad]."""
+
+    def turned(angle: float) -> np.ndarray:
+        return HOME + angle * (np.array(JOINT_NAMES) == "shoulder_lift_joint")
+
+    def above(angle: float) -> float:
+        return guard().distances(turned(angle))[_TABLE].min() + depth
+
+    return turned(brentq(above, -0.6, -0.3))
+
+
+@pytest.mark.parametrize("depth", [0.005, 0.015, 0.033, 0.06])
+def test_the_judge_tells_depths_in_the_table_right(depth):
+    judge = Rig().judge
+    judge.hear(sunk(depth), sunk(depth), 0.008)
+    deeper = sunk(depth + 1e-3)
+    judge.hear(None, deeper, 0.008)
+    judge._look(deeper)
+    assert judge.violations["collision"] == 1
+    judge._look(sunk(depth - 1e-3))
+    assert judge.violations["collision"] == 1
+
+
+@pytest.mark.parametrize("depth", [0.01, 0.033])
+def test_a_robot_found_deep_in_the_table_only_comes_out(depth):
+    rig = Rig()
+    rig.robot.position = rig.robot.setpoint = sunk(depth)
+    rig.tick()
+    assert rig.engage()
+    rng = np.random.default_rng(0)
+    lowest = guard().distances(rig.robot.position)[_TABLE]
+    for _ in range(15):
+        rig.aim(near(rng, rig.robot.position, 0.5))
+        for _ in range(4):
+            found = guard().distances(rig.tick())[_TABLE]
+            # Between two looks it may be a hair less.
+            assert (found > np.minimum(lowest, 0.0) - 5e-4).all()
+            lowest = np.maximum(lowest, found)
+    rig.follow(HOME, 4.0)
+    assert guard().distances(rig.last)[_TABLE].min() > 0
+    assert rig.judge.total == 0
+
+
 def test_the_judge_sees_what_a_stack_without_a_guard_does():
     rig = Rig()
     rig.controller = Controller(rig.config, JOINT_NAMES, LIMITS)
@@ -335,3 +418,20 @@ def test_the_judge_sees_a_jump_after_a_pause():
     judge.hear(None, HOME, 0.008)
     judge.hear(HOME + 0.1, HOME, 0.008)
     assert judge.violations["jump"] == 1
+
+
+def test_the_judge_takes_an_arm_that_hears_nothing_as_it_was_found():
+    """A protective stop leaves the arm anywhere, even against the hand; from there on it counts."""
+    judge = Rig().judge
+    judge.hear(HOME, HOME, 0.008, arm=False)
+    folded = HOME.copy()
+    folded[1] = 0.6
+    judge.hear(folded, folded, 0.008, arm=False)
+    assert judge.total == 0
+    judge.hear(folded, folded, 0.008, arm=False)
+    # From rest, and no faster than an arm may: this is a motion.
+    for speed in np.linspace(0, 0.4, 30):
+        folded = folded.copy()
+        folded[1] += 0.008 * speed
+        judge.hear(folded, folded, 0.008, arm=False)
+    assert judge.violations["collision"] > 5 and judge.total == judge.violations["collision"]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from manip_model.sigma_reparam import SigmaLinear, fold_, reparameterise_, sigma_layers
+from manip_model.sigma_reparam import SigmaLinear, fold_, power_step, reparameterise_, sigma_layers
 
 
 def layer(out=24, into=40, seed=0, **kw):
@@ -164,3 +164,31 @@ def test_checkpointing_changes_nothing():
     one.zero_grad()
     checkpoint(one, x, use_reentrant=False).square().sum().backward()
     assert torch.equal(one.weight.grad, plain)
+
+
+def test_a_step_for_many_layers_is_one_for_each():
+    torch.manual_seed(4)
+    net = reparameterise_(nn.Sequential(nn.Linear(12, 40), nn.Linear(40, 7), nn.Linear(7, 7)))
+    layers = sigma_layers(net)
+    expected = []
+    for one in layers:
+        u = nn.functional.normalize(one.weight.detach() @ one.v, dim=0)
+        v = nn.functional.normalize(one.weight.detach().t() @ u, dim=0)
+        expected.append((u, v))
+    with torch.autocast("cpu", torch.bfloat16):
+        known = power_step(layers)[:, 0]
+    for one, (u, v), sigma in zip(layers, expected, known, strict=True):
+        assert torch.allclose(one.u, u, atol=1e-6) and torch.allclose(one.v, v, atol=1e-6)
+        assert sigma.item() == pytest.approx(one.sigma().item(), rel=1e-6)
+
+
+def test_the_factor_of_a_layer_is_not_rounded_to_eight_bits():
+    one = layer(64, 64)
+    one.gamma.data.fill_(1.003)
+    x = torch.randn(2000, 64)
+    with torch.no_grad():
+        exact = one(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = one(x).float()
+    share = (rounded * exact).sum() / exact.square().sum()
+    assert share.item() == pytest.approx(1.0, abs=5e-4)

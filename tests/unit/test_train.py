@@ -3,7 +3,6 @@
 Run as a script, this file trains that network with ``key=value`` words, so that tests can kill it.
 """
 
-import itertools
 import json
 import os
 import resource
@@ -19,12 +18,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from manip_model import checkpoint
-from manip_training import batch_size, objective, optim, parts
-from manip_training.config import OptimConfig, compose
-from manip_training.distributed import Team, layers_of
+from manip_training import objective
+from manip_training.config import compose
+from manip_training.distributed import Team
 from manip_training.interrupts import INTERRUPTED, TrainingError
 from manip_training.run_folder import RunFolder, read_metrics
 from manip_training.train import train
@@ -203,6 +201,18 @@ def test_a_new_run_may_start_from_weights(tmp_path):
     )
 
 
+def test_parts_may_learn_while_the_others_stay(tmp_path):
+    run(tmp_path / "a", "train.steps=2")
+    words = f"train.init={tmp_path / 'a' / 'checkpoints' / 'best.pt'}", "train.steps=2"
+    run(tmp_path / "b", *words, "train.learn=object_head+contact_head", "run.eval_every=1")
+    start = checkpoint.read(tmp_path / "a" / "checkpoints" / "best.pt")["weights"]
+    after = weights(tmp_path / "b")
+    moved = {name.split(".")[0] for name in start if not torch.equal(start[name], after[name])}
+    assert moved == {"object_head", "contact_head"}
+    with pytest.raises(ValueError, match="no part of the network is called 'eyes'"):
+        run(tmp_path / "c", "train.steps=1", "train.learn=eyes")
+
+
 def test_a_transformer_may_start_from_a_convolutional_network(tmp_path):
     run(tmp_path / "a", "train.steps=2", "model.generation=convolutional")
     best = tmp_path / "a" / "checkpoints" / "best.pt"
@@ -213,19 +223,6 @@ def test_a_transformer_may_start_from_a_convolutional_network(tmp_path):
     assert all(torch.allclose(start[name], after[name], atol=1e-6) for name in learnt)
     with pytest.raises(ValueError, match="does not fit"):
         run(tmp_path / "c", "train.steps=1", f"train.init={best}", "model.prior_width=16")
-
-
-def test_what_norms_measured_is_averaged_with_the_weights():
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
-    ema = optim.Ema(model, 0.5)
-    before = model[1].running_mean.clone()
-    model(torch.rand(2, 3, 8, 8) + 5)
-    moved = model[1].running_mean.clone()
-    ema.update()
-    with ema.applied():
-        # The first update's decay is 1/10.
-        assert torch.allclose(model[1].running_mean, before.lerp(moved, 0.9))
-    assert torch.equal(model[1].running_mean, moved)
 
 
 def _spoil(monkeypatch, spoils):
@@ -384,96 +381,6 @@ def test_the_first_process_makes_files_before_the_others_look(fails, monkeypatch
     assert order == [0, 1]
 
 
-def test_layers_of_every_stack_are_found():
-    model = micro(compose(MICRO)).model
-    found = {type(layer).__name__ for layer in layers_of(model)}
-    assert {"Dinov2Layer"} < found
-    assert sum(type(layer).__name__ == "Dinov2Layer" for layer in layers_of(model)) == 2
-
-
-def test_matrices_alone_decay_and_a_pretrained_backbone_is_slow():
-    model, config = micro(compose(MICRO)).model, OptimConfig(lr=1.0, backbone_factor=0.1)
-    groups = {g["name"]: g for g in optim.parameter_groups(model, config, pretrained=True)}
-    assert {name: g["lr"] for name, g in groups.items()} == {
-        "heads": 1.0,
-        "heads_decay": 1.0,
-        "backbone": 0.1,
-        "backbone_decay": 0.1,
-    }
-    names = {id(p): name for name, p in model.named_parameters()}
-    free = [names[id(p)] for g in groups.values() if not g["weight_decay"] for p in g["params"]]
-    for part in ("norm1.weight", "gamma", "bias", "cls_token", "position_embeddings", "queries"):
-        assert any(name.endswith(part) for name in free), part
-    assert any("side_embedding" in name for name in free)
-    held = sum(len(g["params"]) for g in groups.values())
-    assert held == sum(p.requires_grad for p in model.parameters())
-    model.requires_grad_(False)
-    with pytest.raises(ValueError, match="all are frozen"):
-        optim.parameter_groups(model, config, pretrained=False)
-
-
-def test_the_rate_rises_then_falls_to_its_floor():
-    config = OptimConfig(warmup=0.1, floor=0.05)
-    rates = [optim.rate_factor(step, 100, config) for step in range(101)]
-    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
-    assert max(rates) == 1.0 and rates.index(1.0) in (9, 10)
-    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
-    assert rates[100] == pytest.approx(0.05)
-
-
-def test_the_average_follows_and_gives_the_weights_back():
-    model = nn.Linear(3, 2)
-    ema = optim.Ema(model, 0.5)
-    start = model.weight.detach().clone()
-    with torch.no_grad():
-        model.weight += 1
-    ema.updates = 1000
-    ema.update()
-    with ema.applied():
-        torch.testing.assert_close(model.weight.detach(), start + 0.5)
-    torch.testing.assert_close(model.weight.detach(), start + 1)
-
-
-def test_gradients_are_shrunk_to_the_limit_and_no_further():
-    model = nn.Linear(4, 4)
-    for limit, expected in ((0.5, 0.5), (1e9, None), (0.0, None)):
-        model.zero_grad()
-        model(torch.ones(1, 4)).sum().backward()
-        parameters = list(model.parameters())
-        norm = optim.global_norm(parameters).item()
-        optim.scale_gradients(parameters, norm, limit)
-        assert optim.global_norm(parameters).item() == pytest.approx(expected or norm)
-
-
-def test_the_largest_batch_that_fits_is_a_multiple_of_eight():
-    assert batch_size.largest(10.0, 100.0, 1000.0, 1000) == 88
-    assert batch_size.largest(10.0, 100.0, 1000.0, 50) == 48
-    with pytest.raises(ValueError, match="not even 8 samples fit"):
-        batch_size.largest(10.0, 100.0, 170.0, 1000)
-
-
-def test_activations_are_measured_and_nothing_is_disturbed(monkeypatch):
-    model = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 1), nn.BatchNorm1d(1))
-    before, chance = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-
-    def loss(size):
-        return model(torch.rand(size, 64)).square().mean()
-
-    # Per sample: the input, what GELU and the second layer saw, and a few single numbers.
-    grows = batch_size.saved_bytes(model, loss, 9) - batch_size.saved_bytes(model, loss, 5)
-    assert 4 * 4 * (64 + 256 + 256) <= grows <= 4 * 4 * (64 + 256 + 256 + 8)
-    monkeypatch.setattr(batch_size, "free_memory", lambda device: 10**6)
-    torch.set_rng_state(chance)
-    model.load_state_dict(before)
-    cpu = torch.device("cpu")
-    size = batch_size.automatic(model, loss, cpu, share=0.5, most=10**6, say=lambda _: None)
-    learning = 4 * sum(p.nbytes for p in model.parameters())
-    assert size % 8 == 0 and learning + size * grows / 4 <= 5e5 < learning + (size + 9) * grows / 4
-    assert torch.equal(torch.get_rng_state(), chance)
-    assert same(model.state_dict(), before)
-    assert all(p.grad is None for p in model.parameters())
-
-
 def test_the_batch_may_be_automatic(tmp_path):
     assert run(tmp_path, "train.batch=auto", "train.steps=1").step == 1
     assert "batch: 16\n" in (tmp_path / "config.yaml").read_text()
@@ -495,29 +402,6 @@ def test_the_batch_may_be_automatic(tmp_path):
 def test_what_cannot_be_trained_is_said_plainly(words, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         run(tmp_path, "train.steps=1", *words)
-
-
-class Curved(nn.Module):
-    """A small module that a compiler has something to do with."""
-
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(3, 3)
-        self.call = lambda x: (nn.functional.gelu(self.linear(x)) + x.sin()).sum()
-
-    def forward(self):
-        return self.call(torch.ones(2, 3))
-
-
-def test_a_machine_without_a_compiler_trains_all_the_same(monkeypatch, tmp_path):
-    import torch._inductor.config as inductor
-
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(inductor.cpp, "cxx", (None, "no-such-compiler"))
-    model, said, cpu = Curved(), [], torch.device("cpu")
-    worked = parts.enable_compile(model, model, cpu, said.append)
-    assert not worked and "going on without it" in said[0]
-    model().backward()
 
 
 def test_bf16_is_close_to_single_precision(tmp_path):

@@ -14,6 +14,7 @@ from manip_bringup.episodes import Mark
 from manip_bringup.recorder import COMPRESSED_IMAGE
 from manip_control.allegro_drivers import HAND_DRIVERS, our_names
 from manip_core import interfaces as topics
+from manip_core.hand import LEFT, RIGHT, SIDES
 from manip_core.interfaces import EPISODE_MARK
 from manip_core.robot_model import ARM_JOINTS, HAND_JOINTS, JOINT_NAMES, NUM_JOINTS
 
@@ -43,6 +44,7 @@ class Hands:
         keypoints_px: ``(n, 21, 2)`` [px].
         confidence: ``(n,)``, 0 to 1.
         tracked: ``(n,)`` bool.
+        side: ``left`` or ``right``: which hand most of them are.
     """
 
     times: np.ndarray
@@ -50,6 +52,7 @@ class Hands:
     keypoints_px: np.ndarray
     confidence: np.ndarray
     tracked: np.ndarray
+    side: str = RIGHT
 
 
 @dataclass(frozen=True)
@@ -292,18 +295,20 @@ class _Collector:
                 np.asarray(msg.keypoints_px, np.float32).reshape(21, 2),
                 float(msg.confidence),
                 bool(msg.tracked),
+                bool(msg.tracked) and SIDES[msg.handedness] == LEFT,
             )
         )
 
     def _collected_hands(self) -> Hands:
         rows = sorted(self._hands, key=lambda row: row[0])
-        columns = list(zip(*rows, strict=True)) or [[], [], [], [], []]
+        columns = list(zip(*rows, strict=True)) or [[], [], [], [], [], []]
         return Hands(
             times=np.array(columns[0], float),
             keypoints=np.array(columns[1], np.float32).reshape(-1, 21, 3),
             keypoints_px=np.array(columns[2], np.float32).reshape(-1, 21, 2),
             confidence=np.array(columns[3], np.float32),
             tracked=np.array(columns[4], bool),
+            side=LEFT if 2 * sum(columns[5]) > sum(columns[4]) else RIGHT,
         )
 
     def _take_mark(self, msg, received: float) -> None:

@@ -26,7 +26,7 @@ _STALE_S = 0.5
 
 
 class CaptureNode(Node):
-    """Keeps the newest picture and the arm's last half second."""
+    """Keeps the newest picture and the arm's last half second, or somewhat more."""
 
     def __init__(self, prefix: str = ""):
         super().__init__("calibrate_node")
@@ -49,8 +49,10 @@ class CaptureNode(Node):
                 f"no {', '.join(self._names)} on {JOINT_STATES.name} lately: is the driver running?"
             )
         values = np.array([joints for _, joints in self._joints])
-        if now - self._joints[0][0] < 0.8 * _STILL_S or np.ptp(values, axis=0).max() > _STILL_RAD:
+        if np.ptp(values, axis=0).max() > _STILL_RAD:
             raise ValueError("the arm moves: wait until it stands still")
+        if now - self._joints[0][0] < _STILL_S:
+            raise ValueError(f"the arm is watched for less than {_STILL_S} s: press Enter again")
         return self._picture[1], values.mean(0)
 
     def _keep_picture(self, msg) -> None:
@@ -62,7 +64,8 @@ class CaptureNode(Node):
             return
         now = time.monotonic()
         self._joints.append((now, np.array([position[name] for name in self._names])))
-        while now - self._joints[0][0] > _STILL_S:
+        # The newest that is old enough stays: however late joints come, the whole time is covered.
+        while len(self._joints) > 1 and now - self._joints[1][0] >= _STILL_S:
             self._joints.popleft()
 
 

@@ -8,6 +8,8 @@ from manip_bringup.graph import GRAPHS, USER_ERROR, Graph, NodeSpec, check_insta
 from manip_bringup.supervisor import Supervisor
 
 _PARAMS = "params"
+# The word that makes of training one that learns in simulation.
+_MJX = "physics=mjx"
 
 # What works on recordings and the robot, by name.
 TOOLS = {
@@ -15,6 +17,9 @@ TOOLS = {
     "mark": "an episode of what is being recorded: manip mark start|success|failure|discard [task]",
     "export": "demonstrations to learn from: manip export BAG ... --format lerobot|mcap|npz"
     " --out DIR; a trained model as it ships: manip export MODEL --out DIR",
+    "refine": "recorded actions made better by gradient through the simulator:"
+    " manip refine BAG --out DIR [--thing ball --lift 0.1]",
+    "merge": "recorded demonstrations as one motion: manip merge BAG BAG --out DIR",
     "latency": "where the time goes from a picture to the robot's command: manip latency BAG",
     "snapshot": "pictures of the robot and the operator page: manip snapshot [--out DIR]",
     "calibrate-camera": "the lens, and where the camera stands: manip calibrate-camera DIR; --help",
@@ -22,13 +27,17 @@ TOOLS = {
 
 # What the training package adds, where it is installed.
 TRAINING = {
-    "train": "train the pose transformer: manip train [key=value ...]; --help lists the keys",
+    "train": "train the pose transformer: manip train [key=value ...]; --help lists the keys;"
+    " physics=mjx: offsets to retargeted fingers, through the simulator",
     "eval": "measure a model or a run: manip eval MODEL [--split test]",
     "compare": "the same training with one thing changed: manip compare VARIANT ... [--seeds N]",
     "sweep": "many trials of config/sweep.yaml: manip sweep [--offline --count N]",
     "debug": "one training step under the magnifying glass: manip debug preset=large",
     "report": "docs/results.md from run folders: manip report RUN ...",
     "photos": "a model on your own photos: manip photos MODEL --photos DIR",
+    "temporal": "train temporal fusion: manip temporal --out FILE",
+    "transition": "train the model of hands between two moments: manip transition --out FILE",
+    "action": "train the action decoder: manip action --out FILE",
     "synth": "rendered hands as a data set: manip synth --out DIR --count N",
 }
 
@@ -84,10 +93,18 @@ def _dispatch(command: str, rest: list[str]) -> int:
         if demonstrations_command.means_bags(rest):
             return demonstrations_command.main(rest)
         return _train(command, rest)
+    if command == "refine":
+        from manip_bringup import refine_command
+
+        return refine_command.main(rest)
     if command == "latency":
         from manip_bringup import latency
 
         return latency.main(rest)
+    if command == "merge":
+        from manip_bringup import merge_command
+
+        return merge_command.main(rest)
     if command == "mark":
         from manip_bringup.episodes import Mark
         from manip_bringup.mark_node import send
@@ -111,6 +128,10 @@ def _dispatch(command: str, rest: list[str]) -> int:
         graph = GRAPHS["sim"]
         given, params = _arguments(graph, rest[1:])
         return _run(replay(graph, given, str(bag)), given, params)
+    if command == "train" and _MJX in rest:
+        from manip_bringup import physics_process
+
+        return physics_process.train([word for word in rest if word != _MJX])
     if command in TRAINING:
         return _train(command, rest)
     if command not in GRAPHS:

@@ -41,6 +41,8 @@ class Demonstration:
             :class:`~manip_bringup.bag_arrays.Hands`.
         repeated: Rows whose picture is an older one.
         longest_gap: Longest time between two measurements of a joint [s].
+        seams: First and last row of each stretch that nobody demonstrated, where two episodes were
+            joined.
     """
 
     episode: Episode
@@ -58,6 +60,7 @@ class Demonstration:
     tracked: np.ndarray
     repeated: int
     longest_gap: float
+    seams: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.state)

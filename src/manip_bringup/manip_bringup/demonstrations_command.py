@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
             raise FileNotFoundError(f"no bag at {bag}")
     if options.format == "lerobot":
         check_installed(video=options.video)
-    bags = [(bag, _episodes(bag, options)) for bag in map(read_bag, options.bags)]
+    bags = [(bag, chosen_episodes(bag, options)) for bag in map(read_bag, options.bags)]
     if not any(chosen for _, chosen in bags):
         raise ValueError(f"no episode of {', '.join(options.only or _KEPT)} is in these bags")
     if options.format == "mcap":
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     if not demos:
         raise ValueError("no episode could be made of these bags")
     out.mkdir(parents=True, exist_ok=True)
-    writer = _writer(options.format, out, [demo for _, demo in demos], video)
+    writer = make_writer(options.format, out, [demo for _, demo in demos], video)
     try:
         for bag, demo in demos:
             writer.add(bag, demo)
@@ -110,8 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _episodes(bag: BagArrays, options: argparse.Namespace) -> list[Episode]:
-    """The episodes of a bag that are asked for."""
+def chosen_episodes(bag: BagArrays, options: argparse.Namespace) -> list[Episode]:
+    """The episodes of a bag that are asked for: of ``options`` count ``fps``, ``only``, ``task``.
+
+    Raises:
+        ValueError: The rate is none.
+    """
     if options.fps < 0:
         raise ValueError(f"--fps must be positive, got {options.fps}")
     found, problems = episodes(bag.marks, 0.0, bag.end)
@@ -128,7 +132,8 @@ def _episodes(bag: BagArrays, options: argparse.Namespace) -> list[Episode]:
     ]
 
 
-def _writer(kind: str, out: Path, demos: list[Demonstration], video: bool):
+def make_writer(kind: str, out: Path, demos: list[Demonstration], video: bool):
+    """What writes demonstrations into a new folder, as ``npz`` or ``lerobot``."""
     if kind == "npz":
         from manip_bringup.npz_export import NpzWriter
 

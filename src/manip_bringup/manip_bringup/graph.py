@@ -84,8 +84,10 @@ _PERCEPTION = (
         "(amt) what computes the network; auto: the fastest here",
         ("auto", *_RUNTIMES),
     ),
+    Argument("smoothing", "one_euro", "what smooths hands", ("one_euro", "temporal")),
     Argument("hand", "right", "which hand drives, and which Allegro is driven", SIDES),
     Argument("mirror", "false", "let the other hand drive, mirrored", _SWITCH),
+    Argument("action", "false", "foretell what the hand is about to do", _SWITCH),
     Argument("hand_length", "0", "your wrist to middle fingertip [m]; 0 for a grown-up's mean"),
 )
 _VIEWS = (
@@ -98,6 +100,9 @@ _VIEWS = (
     Argument("record", "", "folder to record every topic to"),
 )
 _ARM_SCALE = Argument("arm_scale", "1.0", "metres of the robot's palm per metre of the wrist")
+_ASSIST = Argument(
+    "assist", "false", "close the hand and hold where you are surely seen to grasp", _SWITCH
+)
 _HAND_DRIVER = Argument(
     "hand_driver", "v5", "Allegro driver's naming", ("v4", "v5", "ros2_control", "menagerie")
 )
@@ -146,11 +151,15 @@ def _perception(a: dict[str, str]) -> list[NodeSpec]:
         "model": a["model"],
         "runtime": "" if a["runtime"] == "auto" else a["runtime"],
     }
-    return [
+    nodes = [
         NodeSpec("manip_perception", "camera_node", camera),
         NodeSpec("manip_perception", "hand_pose_node", estimator),
-        NodeSpec("manip_perception", "smoothing_node"),
+        NodeSpec("manip_perception", "smoothing_node", {"smoothing": a["smoothing"]}),
     ]
+    # Assistance acts on what is foretold.
+    if _true(a, "action") or _true(a, "assist"):
+        nodes.append(NodeSpec("manip_perception", "action_node"))
+    return nodes
 
 
 def _views(a: dict[str, str]) -> list[NodeSpec]:
@@ -176,7 +185,10 @@ def _following(a: dict[str, str], **control) -> list[NodeSpec]:
         "mirror": _true(a, "mirror"),
         "arm_scale": float(a["arm_scale"]),
     }
-    control |= {"hand": a["hand"], "hand_driver": a["hand_driver"]}
+    control |= {
+        **{"hand": a["hand"], "hand_driver": a["hand_driver"]},
+        "assist": _true(a, "assist"),
+    }
     return [
         NodeSpec("manip_retargeting", "retargeting_node", retargeting),
         NodeSpec("manip_control", "control_node", control),
@@ -229,6 +241,7 @@ GRAPHS = {
             *_PERCEPTION,
             *_VIEWS,
             _ARM_SCALE,
+            _ASSIST,
             _HAND_DRIVER,
             Argument("engage", "true", "engage by itself", _SWITCH),
         ),
@@ -241,7 +254,7 @@ GRAPHS = {
     ),
     "real": Graph(
         "the same for a real UR5e and Allegro Hand; ros2 launch starts their drivers too",
-        (*_PERCEPTION, *_VIEWS, _ARM_SCALE, *_ROBOT),
+        (*_PERCEPTION, *_VIEWS, _ARM_SCALE, _ASSIST, *_ROBOT),
         _real,
         vendors,
     ),

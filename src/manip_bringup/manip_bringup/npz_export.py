@@ -26,9 +26,9 @@ class NpzWriter:
     """Writes ``episode_000000.npz`` and on into a folder.
 
     Each file holds the arrays of :class:`~manip_bringup.demonstration.Demonstration` by their
-    names, ``fps``, ``joints``, ``outcome``, ``task`` and ``origin`` (the first row, ns since the
-    epoch). Picture i of the episode is the JPEG file ``jpeg[jpeg_start[i]:jpeg_start[i + 1]]``;
-    row k shows picture ``picture[k]``.
+    names, ``seams`` ``(k, 2)``, ``fps``, ``joints``, ``outcome``, ``task`` and ``origin`` (the
+    first row, ns since the epoch). Picture i of the episode is the JPEG file
+    ``jpeg[jpeg_start[i]:jpeg_start[i + 1]]``; row k shows picture ``picture[k]``.
     """
 
     def __init__(self, folder: Path, *, video: bool = True):
@@ -54,6 +54,7 @@ class NpzWriter:
             path,
             fps=demo.fps,
             joints=np.array(JOINT_NAMES),
+            seams=np.array(demo.seams, int).reshape(-1, 2),
             outcome=demo.episode.outcome,
             task=demo.episode.task,
             origin=bag.origin + round(demo.start * 1e9),

@@ -15,6 +15,7 @@ from std_msgs.msg import Float64MultiArray
 
 from manip_control.allegro_drivers import hand_driver
 from manip_control.arm_link_node import ArmLink
+from manip_control.assist_config import AssistConfig, GraspIntent
 from manip_control.controller import ENGAGED, HOLD, Command, ControlConfig, Controller
 from manip_control.guard import GuardConfig
 from manip_control.joint_merge import JointMerge
@@ -22,6 +23,7 @@ from manip_control.joystick import CHANGE, ENGAGE, RELEASE, STOP, Joystick, Joys
 from manip_control.loop_config import LoopConfig
 from manip_control.timing import Pace, Stages, favour_this_process
 from manip_core import interfaces as topics
+from manip_core.grasp_types import grasp_type
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES
 from manip_ros.conversions import to_seconds, to_stamp
 from manip_ros.diagnostics import Diagnostics
@@ -53,6 +55,7 @@ class ControlNode(Node):
         self._loop = loop = declare_config(self, LoopConfig)
         joystick = declare_config(self, JoystickConfig)
         guard = declare_config(self, GuardConfig)
+        self._assist = declare_config(self, AssistConfig)
         side = declare(self, "hand", "right")
         self._controller = Controller.for_robot(
             config,
@@ -60,6 +63,7 @@ class ControlNode(Node):
             side,
             # Differs from every number given before a restart, so that nobody keeps an old anchor.
             engagement=int(time.time()) % 2**31,
+            assist=self._assist,
         )
         self._lock = threading.Lock()
         self._driver = hand_driver(loop.hand_driver)
@@ -117,17 +121,15 @@ class ControlNode(Node):
         del self._controller
 
     def _listen(self) -> None:
-        states = {topics.JOINT_STATES, self._driver.states}
-        self._listener = Listener(
-            self,
-            dict.fromkeys(states, self._on_joint_states)
-            | {
-                topics.TARGET: self._on_target,
-                topics.OBSERVATION: self._on_observation,
-                topics.SMOOTHED: self._on_smoothed,
-            },
-            raw=(topics.OBSERVATION,),
-        )
+        heard = dict.fromkeys({topics.JOINT_STATES, self._driver.states}, self._on_joint_states)
+        heard |= {
+            topics.TARGET: self._on_target,
+            topics.OBSERVATION: self._on_observation,
+            topics.SMOOTHED: self._on_smoothed,
+        }
+        if self._assist.assist:
+            heard[topics.MANIPULATION] = self._on_manipulation
+        self._listener = Listener(self, heard, raw=(topics.OBSERVATION,))
         subscription(self, topics.JOY, self._on_joy)
         subscription(self, topics.HEARTBEAT, self._on_heartbeat)
         subscription(self, topics.STOP, self._on_stop)
@@ -184,6 +186,23 @@ class ControlNode(Node):
                 )
         except ValueError as error:
             self._diagnostics.reject("target", str(error))
+
+    def _on_manipulation(self, msg) -> None:
+        try:
+            intent = GraspIntent.ahead(
+                self._assist.intent_lead,
+                step=msg.step,
+                grasping=msg.grasping,
+                aperture=msg.aperture,
+                force=msg.force,
+                grasp_type=grasp_type(msg.grasp_type),
+                confidence=msg.confidence,
+                stamp=to_seconds(msg.header.stamp),
+            )
+            with self._lock:
+                self._controller.on_intent(intent, self._now())
+        except ValueError as error:
+            self._diagnostics.reject("manipulation", str(error))
 
     def _on_arm_changed(self) -> None:
         status = self._arm.status
@@ -289,7 +308,8 @@ class ControlNode(Node):
             os._exit(1)
 
     def _send(self, command: Command) -> None:
-        self._arm.send(command.positions[_ARM])
+        if command.arm:
+            self._arm.send(command.positions[_ARM])
         now = self._now()
         if self._every_step or now >= self._hand_due - self._half_step:
             # Every so many steps on average, and no making good for a pause.
@@ -346,6 +366,8 @@ class ControlNode(Node):
         values["latency [ms]"] = self._latency * 1e3
         values["fastest joint [rad/s]"] = float(np.abs(controller.limiter.velocity).max())
         values["arm"] = word
+        if self._assist.assist:
+            values["assist"] = "holding" if controller.assisting else "ready"
         values["repeated joint states"] = self._merge.repeated
         values["period [ms]"] = self._pace.period * 1e3
         values["jitter p99 [ms]"] = self._pace.jitter() * 1e3

@@ -9,6 +9,7 @@ How a node uses it::
     controller = Controller.for_robot(config, guard_config, side, engagement=number)
     controller.on_joint_states(names, positions, now)      # each joint state
     controller.on_target(names, positions, stamp, confidence, now, deviation)  # each target
+    controller.on_intent(intent, now)                      # each word of a decoder, with assist
     controller.on_arm_status(program_running=..., safety_mode_ok=..., speed_scaling=...)
     controller.on_heartbeat(now)                           # while an operator's page is open
     controller.stop("red button")                          # emergency stop, latched
@@ -16,8 +17,9 @@ How a node uses it::
     controller.set_mode(ENGAGED, now)                      # clutch
     command = controller.step(now)                         # at the command rate
 
-``on_joint_states``, ``on_target`` and ``on_arm_status`` raise ValueError for what they refuse;
-nothing has changed then.
+``on_joint_states``, ``on_target``, ``on_intent`` and ``on_arm_status`` raise ValueError for what
+they refuse; nothing has changed then. `assist` moves the fingers' targets before the limiter sees
+them, and is no layer of safety.
 """
 
 from dataclasses import replace
@@ -25,6 +27,8 @@ from dataclasses import replace
 import numpy as np
 
 from manip_control.arm_report import ArmReport, tracking_share
+from manip_control.assist import Assist
+from manip_control.assist_config import AssistConfig, GraspIntent
 from manip_control.clutch import ENGAGED, HOLD, MODES, Clutch
 from manip_control.command import Command
 from manip_control.control_config import ControlConfig
@@ -67,11 +71,13 @@ class Controller:
         arm_joints: int = 6,
         engagement: int = 0,
         guard: Guard | None = None,
+        assist: Assist | None = None,
     ):
         """Control the joints ``names`` (the first ``arm_joints`` are the arm's).
 
         Without a ``guard`` nobody looks at collisions, boxes and singularities: that is for robots
-        other than the suite's own. `for_robot` gives the suite's own all there is.
+        other than the suite's own. `for_robot` gives the suite's own all there is. ``assist`` helps
+        with grasping; None leaves the fingers to the operator.
         """
         self.config = config
         self.names = tuple(names)
@@ -81,6 +87,7 @@ class Controller:
         self.limiter = Limiter(limits, limits.acceleration / rise_time, guard, gain=config.gain)
         self.speed = (1.0, 1.0)
         self._guard = guard
+        self._assist = assist
         self._singularity = None if guard is None else Singularity(guard.model, config)
         self._gate = Gate(config, names)
         self._clutch = Clutch(config, engagement)
@@ -93,7 +100,10 @@ class Controller:
         self._used_stamp: float | None = None
         self._stepped_at: float | None = None
         self._commanding = False
-        self._paused = False
+        # Nothing was sent, for want of joint states; for so long that the robot counts as lost.
+        self._paused = self._lost = False
+        # The arm hears commands, and has from where it stood.
+        self._arm_follows = False
         self._aligned: np.ndarray | None = None
 
     @classmethod
@@ -104,6 +114,7 @@ class Controller:
         side: str = RIGHT,
         *,
         engagement: int = 0,
+        assist: AssistConfig | None = None,
     ) -> "Controller":
         """Control the suite's own robot, at ``config.speed_fraction`` of its speed limits."""
         own = limits(side)
@@ -114,6 +125,7 @@ class Controller:
             arm_joints=len(ARM_JOINTS),
             engagement=engagement,
             guard=Guard(guard_config or GuardConfig(), side),
+            assist=Assist(assist, side) if assist is not None and assist.assist else None,
         )
 
     @property
@@ -146,6 +158,11 @@ class Controller:
         return self._watchdog.state_lost(now)
 
     @property
+    def assisting(self) -> bool:
+        """True while the fingers are helped to grasp."""
+        return self._assist is not None and self._assist.holding
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know of the last step, in words."""
         if self.mode != ENGAGED:
@@ -160,6 +177,8 @@ class Controller:
         """
         self._measured = self._gate.joint_states(names, positions)
         self._watchdog.saw_states(self._measured, now)
+        if self._assist is not None:
+            self._assist.feel(self._measured, self.limiter.position, now)
 
     def on_target(
         self,
@@ -191,6 +210,19 @@ class Controller:
         self._predictor.add(target, self.limiter.position)
         self._confidence, self._deviation = target.confidence, target.deviation
         self._watchdog.saw_target(now)
+
+    def on_intent(self, intent: GraspIntent, now: float) -> None:
+        """Take what a decoder says the human is about to do; without assist it is passed over.
+
+        Raises:
+            ValueError: It is stale, from the future, or out of order. Nothing has changed then.
+        """
+        if self._assist is None:
+            return
+        try:
+            self._assist.intend(intent, now)
+        except ValueError as error:
+            raise self._gate.refusal(str(error)) from None
 
     def on_arm_status(
         self, *, program_running: bool, safety_mode_ok: bool, speed_scaling: float
@@ -264,7 +296,8 @@ class Controller:
             # Never engaged: the robot is left alone.
             return None
         fresh = self._move(now, dt)
-        return Command(self.limiter.position.copy(), self._used_stamp, fresh)
+        position = self.limiter.position.copy()
+        return Command(position, self._used_stamp, fresh, self._arm_follows)
 
     def _engage(self, now: float, *, automatic: bool) -> tuple[bool, str]:
         if self.mode == ENGAGED:
@@ -282,7 +315,7 @@ class Controller:
         if done:
             if not self._commanding:
                 self.limiter.reset(self._measured)
-                self._commanding = True
+                self._commanding = self._arm_follows = True
             # Else the robot stands where it is held, and goes on from there without a step.
             self._predictor.clear()
             self._watchdog.forget_targets()
@@ -291,6 +324,8 @@ class Controller:
     def _move(self, now: float, dt: float) -> bool:
         """Make one step; True where it is the first one that a target has caused."""
         if self.mode != ENGAGED:
+            if self._assist is not None:
+                self._assist.release()
             self._align(dt)
             return False
         self._aligned = None
@@ -301,6 +336,8 @@ class Controller:
         shares = np.full(len(self.names), self.speed[1])
         shares[self._arm] = self.speed[0]
         target, velocity = self._predictor.aim(now)
+        if self._assist is not None:
+            target, velocity = self._assist.aim(target, velocity, now)
         self.limiter.step(target, dt, velocity=velocity, speed=shares)
         fresh = self._predictor.stamp != self._used_stamp
         self._used_stamp = self._predictor.stamp
@@ -328,6 +365,7 @@ class Controller:
         """Nothing is commanded; the robot holds what it was last sent."""
         self.limiter.halt()
         self._paused = True
+        self._lost |= self._watchdog.state_lost(now)
         if trouble != FROZEN or self.mode != ENGAGED:
             # At rest: nothing has to change.
             self._watchdog.forgive_frozen(now)
@@ -339,15 +377,9 @@ class Controller:
             self._clutch.reason = trouble
 
     def _watch(self, now: float) -> None:
-        # After a pause, in which nothing was sent, the robot may stand anywhere.
-        bound = self.config.free_deviation if self._paused else self.config.max_deviation
-        self._paused = False
-        # A stopped arm does not listen: the command goes back to it within limits.
-        if self._commanding and not self._report.stopped and self._apart() > bound:
-            if self.mode == ENGAGED:
-                self._release("the arm is not where it was commanded to be")
-            # A robot that is elsewhere is not dragged back.
-            self.limiter.reset(self._measured)
+        if self._commanding:
+            self._reconcile()
+        self._paused = self._lost = False
         if self.mode != ENGAGED:
             return
         clutch, watchdog = self._clutch, self._watchdog
@@ -364,9 +396,44 @@ class Controller:
         else:
             clutch.reason = ""
 
-    def _apart(self) -> float:
-        """Greatest difference of an arm joint from its command [rad]."""
-        return float(np.abs(self._measured - self.limiter.position)[self._arm].max())
+    def _reconcile(self) -> None:
+        """See to it that what is sent goes on from where the robot is."""
+        config, report = self.config, self._report
+        # After a pause, in which nothing was sent, the robot may stand anywhere; one that was
+        # silent for long may have been started anew, its hand as well.
+        apart, hand = self._apart(), slice(self._arm.stop, None)
+        elsewhere = self._paused and apart > config.free_deviation
+        if self._lost:
+            elsewhere |= self._apart(hand) > config.free_deviation
+        if elsewhere:
+            self._start_from(self._measured)
+        if not report.program_running:
+            # Nothing reaches the arm: its part of the command is where it stands.
+            self._arm_follows = False
+        if not self._arm_follows and self.limiter.at_rest:
+            if report.program_running or self._apart() > _APART:
+                self._start_from(self._standing())
+            self._arm_follows = report.program_running
+        elif self._arm_follows and not report.stopped and self._apart() > config.max_deviation:
+            # A robot that is elsewhere is not dragged back.
+            self._start_from(self._standing())
+
+    def _start_from(self, position: np.ndarray) -> None:
+        """Go on from another posture than the last command's."""
+        if self.mode == ENGAGED:
+            self._release("the arm is not where it was commanded to be")
+        self.limiter.reset(position)
+
+    def _standing(self) -> np.ndarray:
+        """The last command, but for the arm where it stands."""
+        position = self.limiter.position.copy()
+        position[self._arm] = self._measured[self._arm]
+        return position
+
+    def _apart(self, joints: slice | None = None) -> float:
+        """Greatest difference of one of ``joints``, or of the arm's, from its command [rad]."""
+        apart = np.abs(self._measured - self.limiter.position)[joints or self._arm]
+        return float(apart.max(initial=0.0))
 
     def _release(self, reason: str) -> None:
         self._clutch.release(reason)

@@ -59,6 +59,7 @@ TRUTH = Topic("/hand/truth", "manip_msgs/msg/HandObservation")
 HAND_MESH = Topic("/hand/mesh", "manip_msgs/msg/HandMesh")
 SMOOTHED = Topic("/hand/smoothed", "manip_msgs/msg/HandObservation")
 TARGET = Topic("/teleop/target", "manip_msgs/msg/JointTarget")
+MANIPULATION = Topic("/manipulation/command", "manip_msgs/msg/ManipulationCommand")
 TELEOP_STATE = Topic("/teleop/state", "manip_msgs/msg/TeleopState", Qos.LATCHED)
 # The operator: buttons and pedals, a sign of life of who drives, the software emergency stop.
 JOY = Topic("/joy", "sensor_msgs/msg/Joy")

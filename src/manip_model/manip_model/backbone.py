@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -21,6 +22,13 @@ _log = logging.getLogger(__name__)
 # Averages alone do not know it, and attention takes long to learn where to look.
 _LAYOUT_CELLS, _LAYOUT_WIDTH = 8, 32
 _POSITIONS = "embeddings.position_embeddings"
+# transformers renamed DINOv2's projections between 5.17 and 5.23.
+_RENAMED = (
+    (".attention.attention.query.", ".attention.q_proj."),
+    (".attention.attention.key.", ".attention.k_proj."),
+    (".attention.attention.value.", ".attention.v_proj."),
+    (".attention.output.dense.", ".attention.o_proj."),
+)
 
 
 class Backbone(nn.Module):
@@ -122,6 +130,26 @@ def at_resolution(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Ten
         if name.endswith(_POSITIONS) and name in own and own[name].shape != value.shape
     }
     return weights | changed
+
+
+def under_own_names(weights: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Weights that were saved under another version of transformers, by the ``names`` of this one.
+
+    Args:
+        weights: By name. What is in ``names`` already, or unknown to both versions, stays as it is.
+        names: Those that the model at hand has.
+    """
+    return {_own_name(name, names): value for name, value in weights.items()}
+
+
+def _own_name(name: str, names: Collection[str]) -> str:
+    if name in names:
+        return name
+    for pair in _RENAMED:
+        for theirs, ours in (pair, pair[::-1]):
+            if (renamed := name.replace(theirs, ours)) in names:
+                return renamed
+    return name
 
 
 def _resample(positions: Tensor, tokens: int) -> Tensor:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from manip_model.backbone import under_own_names
 from manip_model.build import build_model
 from manip_model.config import ModelConfig
 from manip_model.hand_model import HandModel, load_hand_model
@@ -90,6 +91,7 @@ def read_config(path: str | Path) -> ModelConfig:
 def put_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
     """Load weights by name; ``ValueError`` names what does not fit, and ``source``."""
     own = model.state_dict()
+    weights = under_own_names(weights, own)
     problems = [f"{name} is missing" for name in own if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in own]
     problems += [

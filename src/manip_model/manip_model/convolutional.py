@@ -6,6 +6,7 @@ from its weights.
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from manip_core.hand_skeleton import NUM_KEYPOINTS
 from manip_model.camera import CropCamera
@@ -49,7 +50,7 @@ class ConvolutionalNetwork(HandNetwork):
         def rest(*shape: int, value: float = 0.0) -> Tensor:
             return like.new_full((count, *shape), value)
 
-        forward = like.new_tensor((0.0, 0.0, 1.0)).expand(count, NUM_CONTACTS, 3)
+        forward = F.pad(rest(NUM_CONTACTS, 1, value=1.0), (2, 0))
         middle = like.detach().mean(1, keepdim=True)
         return ModelOutput(
             **hand.outputs(),

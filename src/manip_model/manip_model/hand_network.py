@@ -1,6 +1,8 @@
 """What all networks share: how they are asked, mirrored left hands, and the sigma layers."""
 
 from abc import abstractmethod
+from collections.abc import Collection
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from manip_model.hand_model import HandModel
 from manip_model.mirror import LEFT, RIGHT, mirror_input, mirror_output, told_side
 from manip_model.outputs import ModelOutput
 from manip_model.precision import exactly
-from manip_model.sigma_reparam import fold_, sigma_layers
+from manip_model.sigma_reparam import fold_, power_step, sigma_layers
 from manip_model.spatial_prior import fold_norms_
 
 # Where a network's own doubt starts: a standard deviation of 18 mm.
@@ -26,6 +28,7 @@ class HandNetwork(nn.Module):
         super().__init__()
         self.config = config
         self._said = ""
+        self._still: list[nn.Module] = []
 
     @property
     @abstractmethod
@@ -63,15 +66,40 @@ class HandNetwork(nn.Module):
         camera = CropCamera.of(camera, size, image.device, dtype)
         if hint is None:
             hint = side if side is not None else torch.full((size,), -1, device=image.device)
-        if self.training and torch.is_grad_enabled():
-            self.update_sigma()
-        if not self.config.mirror_left:
-            return self.see(image, camera, side, hint)
-        told = told_side(side, hint)
-        left = told == LEFT
-        seen = self.see(*mirror_input(image, camera, left), *[torch.full_like(told, RIGHT)] * 2)
-        with exactly(seen.joints):
-            return mirror_output(seen, left, self.config.image_size)
+        with self._sigmas_known():
+            if not self.config.mirror_left:
+                return self.see(image, camera, side, hint)
+            told = told_side(side, hint)
+            left = told == LEFT
+            right = [torch.full_like(told, RIGHT)] * 2
+            seen = self.see(*mirror_input(image, camera, left), *right)
+            with exactly(seen.joints):
+                return mirror_output(seen, left, self.config.image_size)
+
+    def learn_only_(self, names: Collection[str]) -> None:
+        """Let the parts of those names learn; all else stays as it is, norms' statistics too.
+
+        Args:
+            names: Of parts of the network, such as ``object_head``.
+
+        Raises:
+            ValueError: There is no such part; the message names those that there are.
+        """
+        parts = dict(self.named_children())
+        if unknown := [name for name in names if name not in parts]:
+            there = ", ".join(sorted(parts))
+            raise ValueError(f"no part of the network is called {unknown[0]!r}; there are {there}")
+        self._still = [part for name, part in parts.items() if name not in names]
+        for part in self._still:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "HandNetwork":
+        """As every module's, but of what does not learn."""
+        super().train(mode)
+        for part in self._still:
+            part.eval()
+        return self
 
     def settle(self, device: torch.device, dtype: torch.dtype) -> str:
         """Choose the attention implementation for where the model runs; returns what was chosen.
@@ -95,11 +123,21 @@ class HandNetwork(nn.Module):
         """The learnable spectral norms."""
         return [layer.gamma for layer in sigma_layers(self) if layer.gamma.requires_grad]
 
-    def update_sigma(self) -> None:
-        """One step of power iteration in every layer that learns; training's forward does it."""
-        for layer in sigma_layers(self):
-            if layer.weight.requires_grad:
-                layer.update()
+    @contextmanager
+    def _sigmas_known(self):
+        """Within, spectral norms are those of a step of power iteration taken here, in training."""
+        moved = []
+        if self.training and torch.is_grad_enabled():
+            moved = [layer for layer in sigma_layers(self) if layer.weight.requires_grad]
+        if moved:
+            for layer, sigma in zip(moved, power_step(moved)[:, 0], strict=True):
+                layer.known_sigma = sigma
+        try:
+            yield
+        finally:
+            # The weights change before they are used again.
+            for layer in moved:
+                layer.known_sigma = None
 
     def fold_(self) -> "HandNetwork":
         """Fold reparameterisation and batch norms into plain weights, for inference."""

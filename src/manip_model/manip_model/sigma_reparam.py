@@ -5,6 +5,8 @@ W^ = (gamma / sigma(W)) W, with sigma(W) the spectral norm. The largest singular
 Frobenius norm: dividing by the latter shrinks a layer by up to the root of its rank.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +17,8 @@ from manip_model.float8 import GRADIENT, product
 INITIAL_GAMMA = 1.0
 # A pretrained layer must keep its norm; a new one has yet to learn it, and the steps go on.
 _PRETRAINED_STEPS, _FRESH_STEPS = 20, 5
+# Norms are not taken to be less.
+_LEAST = 1e-12
 
 
 class SigmaLinear(nn.Module):
@@ -25,7 +29,9 @@ class SigmaLinear(nn.Module):
         bias: ``(out,)`` or None.
         gamma: Scalar, the spectral norm of the weight in use.
         u, v: ``(out,)`` and ``(in,)`` unit vectors, W's leading singular pair by power iteration.
-            They move in :meth:`update` alone, which training calls once a step.
+            They move in :func:`power_step` alone, which training calls once a step.
+        known_sigma: Scalar, sigma(W) where whoever moved u and v has it at hand; None: it is
+            computed when it is needed.
     """
 
     def __init__(self, linear: nn.Linear, *, keep_norm: bool = False):
@@ -40,6 +46,7 @@ class SigmaLinear(nn.Module):
         self.weight, self.bias = linear.weight, linear.bias
         # Set by manip_model.float8.
         self.float8 = False
+        self.known_sigma: Tensor | None = None
         # A start of its own for each layer that neither draws nor depends on random numbers.
         like = {"device": linear.weight.device, "dtype": linear.weight.dtype}
         self.register_buffer("u", F.normalize(torch.ones(linear.out_features, **like), dim=0))
@@ -55,19 +62,15 @@ class SigmaLinear(nn.Module):
             start.reshape(()).clone(), requires_grad=self.weight.requires_grad
         )
 
-    @torch.no_grad()
     def update(self) -> None:
         """One step of power iteration."""
-        weight = _whole(self.weight)
-        u = F.normalize(torch.mv(weight, self.v), dim=0)
-        self.u.copy_(u)
-        self.v.copy_(F.normalize(torch.mv(weight.t(), u), dim=0))
+        power_step([self])
 
     def sigma(self) -> Tensor:
         """Spectral norm of W as u and v have it; differentiable in W. Never below 1e-12."""
         # Eight bits of a bfloat16 are too few for a factor that all outputs share.
         with torch.autocast(self.weight.device.type, enabled=False):
-            return torch.dot(self.u, torch.mv(self.weight, self.v)).clamp(min=1e-12)
+            return torch.dot(self.u, torch.mv(self.weight, self.v)).clamp(min=_LEAST)
 
     def effective_weight(self) -> Tensor:
         """``(out, in)`` weight in use."""
@@ -75,12 +78,17 @@ class SigmaLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(…, in)`` to ``(…, out)``."""
-        weight, bias, kind = self.weight, self.bias, x.device.type
+        bias, kind = self.bias, x.device.type
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
-            x, weight = x.to(dtype), weight.to(dtype)
-            bias = bias if bias is None else bias.to(dtype)
-        return _ScaledLinear.apply(x, weight, self.gamma / self.sigma(), bias, self.float8)
+            x, bias = x.to(dtype), bias if bias is None else bias.to(dtype)
+        sigma = self.known_sigma
+        if sigma is None:
+            with torch.no_grad():
+                sigma = self.sigma()
+        return _ScaledLinear.apply(
+            x, self.weight, self.gamma, bias, sigma, self.u, self.v, self.float8
+        )
 
     @torch.no_grad()
     def folded(self) -> nn.Linear:
@@ -98,42 +106,78 @@ class SigmaLinear(nn.Module):
 
 
 class _ScaledLinear(torch.autograd.Function):
-    """``scale (x W^T) + b``, keeping x and W alone for the backward pass.
+    """``x ((gamma / sigma) W)^T + b``, keeping x and W alone for the backward pass.
 
-    Written with plain operations, each layer would keep a scaled copy of its weight, or its output
-    twice: for the largest preset as much memory as the whole network.
+    Written with plain operations, each layer would keep a scaled copy of its weight: for the
+    largest preset as much memory as the whole network. The scaled weight is made anew for the
+    backward pass; to scale what comes out instead would move more memory, for it is larger.
     """
 
     @staticmethod
     def forward(
-        ctx, x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, float8: bool
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight, scale)
+        ctx, x: Tensor, weight: Tensor, gamma: Tensor, bias: Tensor | None, sigma: Tensor,
+        u: Tensor, v: Tensor, float8: bool,
+    ) -> Tensor:  # fmt: skip
+        scale = gamma / sigma
+        ctx.save_for_backward(x, weight, scale, sigma, u, v)
         ctx.float8 = float8
-        if float8:
-            y = product(x.flatten(0, -2), weight.t()).unflatten(0, x.shape[:-1])
-        else:
-            y = torch.matmul(x, weight.t())
-        y = y * scale.to(x.dtype)
+        used = (weight * scale).to(x.dtype)
+        if not float8:
+            return nn.functional.linear(x, used, bias)
+        y = product(x.flatten(0, -2), used.t()).unflatten(0, x.shape[:-1])
         return y if bias is None else y + bias
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        x, weight, scale = ctx.saved_tensors
-        needs_x, needs_weight, needs_scale, needs_bias, _ = ctx.needs_input_grad
-        factor = scale.to(grad.dtype)
+        x, weight, scale, sigma, u, v = ctx.saved_tensors
+        needs_x, needs_weight, needs_gamma, needs_bias, *_ = ctx.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1])
         grad_x = None
         if needs_x:
-            back = product(rows, weight, GRADIENT) if ctx.float8 else torch.mm(rows, weight)
-            grad_x = (back * factor).view_as(x)
-        grad_weight = grad_scale = None
-        if needs_weight or needs_scale:
-            unscaled = torch.mm(rows.t(), x.reshape(-1, x.shape[-1]))
+            used = (weight * scale).to(grad.dtype)
+            back = product(rows, used, GRADIENT) if ctx.float8 else torch.mm(rows, used)
+            grad_x = back.view_as(x)
+        grad_weight = grad_gamma = None
+        if needs_weight or needs_gamma:
+            unscaled = torch.mm(rows.t(), x.reshape(-1, x.shape[-1])).to(weight.dtype)
             # d/dscale of sum(g * scale x W^T) is the inner product of W with what W itself gets.
-            grad_scale = (unscaled * weight).sum(dtype=scale.dtype) if needs_scale else None
-            grad_weight = unscaled * factor if needs_weight else None
-        return grad_x, grad_weight, grad_scale, rows.sum(0) if needs_bias else None, None
+            grad_gamma = torch.dot(unscaled.flatten(), weight.flatten()) / sigma
+            if needs_weight:
+                # W is in sigma as well: d sigma / dW = u v^T.
+                grad_weight = torch.addr(unscaled * scale, u * (grad_gamma * scale), v, alpha=-1)
+        grad_bias = rows.sum(0) if needs_bias else None
+        return grad_x, grad_weight, grad_gamma, grad_bias, None, None, None, None
+
+
+@torch.no_grad()
+def power_step(layers: Sequence[SigmaLinear]) -> Tensor:
+    """One step of power iteration in each of some layers.
+
+    All but the products is done for all layers at once: a large network has hundreds, and as many
+    small kernels for each as there are lines here would take longer than its attention.
+
+    Returns:
+        ``(L, 4)``: spectral norms of the layers' weights, in every column; not below 1e-12. Rows
+        begin where compiled code likes its inputs.
+    """
+    weights = [_whole(layer.weight) for layer in layers]
+    outs, ins = ([weight.shape[axis] for weight in weights] for axis in (0, 1))
+    lefts = weights[0].new_zeros(len(layers), max(outs))
+    rights = weights[0].new_zeros(len(layers), max(ins))
+    us = [row[:size] for row, size in zip(lefts, outs, strict=True)]
+    vs = [row[:size] for row, size in zip(rights, ins, strict=True)]
+    with torch.autocast(lefts.device.type, enabled=False):
+        for layer, weight, u in zip(layers, weights, us, strict=True):
+            torch.mv(weight, layer.v, out=u)
+        lefts /= lefts.norm(dim=1, keepdim=True).clamp(min=_LEAST)
+        for weight, u, v in zip(weights, us, vs, strict=True):
+            torch.mv(weight.t(), u, out=v)
+        # u W v, with v along u W.
+        norms = rights.norm(dim=1, keepdim=True).clamp(min=_LEAST)
+        rights /= norms
+    torch._foreach_copy_([layer.u for layer in layers], us)
+    torch._foreach_copy_([layer.v for layer in layers], vs)
+    return norms.repeat(1, 4)
 
 
 def reparameterise_(module: nn.Module, *, keep_norm: bool = False) -> nn.Module:

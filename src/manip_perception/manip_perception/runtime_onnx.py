@@ -25,7 +25,7 @@ class OnnxRuntime(Runtime):
         # Else its threads keep the processor busy between pictures, which the other nodes need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(
-            str(folder / GRAPH), options, providers=["CPUExecutionProvider"]
+            str((folder / GRAPH).resolve()), options, providers=["CPUExecutionProvider"]
         )
 
     def _infer(self, images, cameras, sides, hints) -> dict[str, np.ndarray]:

@@ -19,7 +19,8 @@ class OpenVino(Runtime):
         self.size = read_index(folder)["config"]["image_size"]
         self.largest = largest
         core = ov.Core()
-        graph = core.read_model(folder / GRAPH)
+        # Links are followed first: weights must lie beside the graph that names them.
+        graph = core.read_model((folder / GRAPH).resolve())
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,

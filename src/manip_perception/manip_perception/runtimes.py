@@ -139,7 +139,12 @@ def make_runtime(folder: str | Path, name: str, *, threads: int = 0, largest: in
     """
     if name not in RUNTIMES:
         raise ValueError(f"runtime must be {AUTO} or one of {', '.join(RUNTIMES)}, got {name!r}")
-    return RUNTIMES[name](Path(folder), usable_threads(threads), largest)
+    try:
+        return RUNTIMES[name](Path(folder), usable_threads(threads), largest)
+    except RuntimeError as error:
+        # Libraries say so when a graph, a driver or a processor does not suit them.
+        reason = next(filter(None, reversed(str(error).strip().splitlines())), "it fails")
+        raise Unusable(f"it cannot load the network: {reason}") from error
 
 
 def choose_runtime(

@@ -148,6 +148,22 @@ class HandSmoother:
         if self._seen is not None and stamp - self._seen.stamp > self.config.max_gap:
             self.reset()
             self._stamp = stamp
+        keypoints, deviation = self._placed(hand, stamp)
+        contact, touching = self._contact.update(hand.contact)
+        self._seen = hand
+        self._side = hand.side
+        self._given = replace(
+            hand,
+            stamp=stamp,
+            keypoints=close_gaps(keypoints, contact * touching),
+            keypoints_std=deviation,
+            contact=contact,
+            bridged=False,
+        )
+        return self._given
+
+    def _placed(self, hand: Hand, stamp: float) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints ``(21, 3)`` [m] and their standard deviations, of a hand that is believed."""
         z = hand.keypoints[:, 2]
         wrist_z = z[Keypoint.WRIST]
         slopes = hand.keypoints[:, :2] / z[:, None]
@@ -155,18 +171,11 @@ class HandSmoother:
         depth = self._depth.update(np.array([wrist_z]), stamp)
         shape = self._shape.update((z - wrist_z)[:, None], stamp)
         new_z = np.maximum(depth + shape[:, 0], 0.02)
-        contact, touching = self._contact.update(hand.contact)
-        keypoints = np.column_stack((lateral * new_z[:, None], new_z))
-        self._seen = hand
-        self._side = hand.side
-        self._given = replace(
-            hand,
-            stamp=stamp,
-            keypoints=close_gaps(keypoints, contact * touching),
-            contact=contact,
-            bridged=False,
-        )
-        return self._given
+        return np.column_stack((lateral * new_z[:, None], new_z)), hand.keypoints_std
+
+    def _awaited(self, stamp: float) -> np.ndarray:
+        """Keypoints ``(21, 3)`` [m] of the followed hand, which is not seen at ``stamp``."""
+        return self._given.keypoints
 
     def _carry(self, stamp: float) -> Hand:
         lost = None if self._seen is None else stamp - self._seen.stamp
@@ -177,6 +186,7 @@ class HandSmoother:
         return replace(
             last,
             stamp=stamp,
+            keypoints=self._awaited(stamp),
             keypoints_std=last.keypoints_std + self.config.doubt_rate * lost,
             confidence=last.confidence * (1.0 - lost / (2 * self.config.max_gap)),
             bridged=True,

@@ -43,7 +43,9 @@ def kept_weights(model: PoseNetwork) -> Iterator[dict[str, Tensor]]:
             backbone.dino.set_attn_implementation("eager")
             stack.callback(backbone.dino.set_attn_implementation, before)
             for number, layer in enumerate(backbone.dino.encoder.layer):
-                hook = layer.attention.register_forward_hook(keep(f"backbone.{number}"))
+                # Some versions of transformers have it one level down.
+                layer = getattr(layer.attention, "attention", layer.attention)
+                hook = layer.register_forward_hook(keep(f"backbone.{number}"))
                 stack.callback(hook.remove)
         yield found
 

@@ -64,6 +64,9 @@ FIELDS = {
     "contact_valid": Field((), _B, "contact_type, point, direction and map are labelled"),
 }
 
+# Those that have a slot for every object.
+OBJECT_SLOTS = ("object_class", "object_position", "object_rotation", "object_pose_valid")
+
 
 def empty(size: int, device: torch.device | str = "cpu") -> Batch:
     """A batch of ``size`` samples without labels: zeros, False, and -1 where 0 means something."""

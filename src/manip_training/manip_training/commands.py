@@ -87,7 +87,8 @@ def eval_main(argv: list[str]) -> int:
     device = choose_device(config.train.device)
     model = load_model(path, device)
     split = options.split or config.data.validation_split
-    samples = open_samples(config.data, split, options.limit, device)
+    size = model.config.image_size
+    samples = open_samples(config.data, split, options.limit, device, size)
     evaluation = evaluate_on(
         model,
         samples,
@@ -126,6 +127,66 @@ def photos_main(argv: list[str]) -> int:
     (options.out / FIGURES).write_text(json.dumps(held, indent=2))
     for name, value in figures.items():
         print(f"{name:34s}{value:10.2f}")
+    return 0
+
+
+def temporal_main(argv: list[str]) -> int:
+    """``manip temporal --out FILE``: train temporal fusion, for ``smoothing:=temporal``."""
+    parser = argparse.ArgumentParser(prog="manip temporal", description=temporal_main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="file of weights, .npz")
+    parser.add_argument("--films", default="", help="folder of scripts/watch_films.py")
+    parser.add_argument("--steps", type=int, default=1600, help="of the optimiser")
+    parser.add_argument("--seed", type=int, default=0, help="of everything")
+    options = parser.parse_args(argv)
+    from manip_training.temporal.fit import FitConfig, fit, save
+
+    if options.out.suffix != ".npz":
+        raise ValueError(f"--out must end with .npz, got {options.out}")
+    network = fit(FitConfig(steps=options.steps, films=options.films, seed=options.seed))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    save(network, options.out)
+    print(f"{options.out} written")
+    return 0
+
+
+def transition_main(argv: list[str]) -> int:
+    """``manip transition --out FILE``: train the model of the hands between two moments."""
+    parser = argparse.ArgumentParser(prog="manip transition", description=transition_main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="file of weights, .npz")
+    parser.add_argument("--steps", type=int, default=1700, help="of the optimiser")
+    parser.add_argument("--seed", type=int, default=0, help="of everything")
+    parser.add_argument("--refine", type=Path, help="its refinement by diffusion, of these weights")
+    options = parser.parse_args(argv)
+    from manip_training.transition import fit, refine
+
+    if options.out.suffix != ".npz":
+        raise ValueError(f"--out must end with .npz, got {options.out}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if options.refine:
+        config = refine.RefineConfig(steps=options.steps, seed=options.seed)
+        refine.write(config, options.refine, options.out)
+    else:
+        config = fit.FitConfig(steps=options.steps, seed=options.seed)
+        fit.save(fit.fit(config), options.out)
+
+
+def action_main(argv: list[str]) -> int:
+    """``manip action --out FILE``: train the action decoder, for ``action:=true``."""
+    parser = argparse.ArgumentParser(prog="manip action", description=action_main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="file of weights, .npz")
+    parser.add_argument("--steps", type=int, default=2400, help="of the optimiser")
+    parser.add_argument("--seed", type=int, default=0, help="of everything")
+    parser.add_argument("--start", default="", help="file of weights to go on from")
+    options = parser.parse_args(argv)
+    from manip_training.action.fit import ActionFitConfig, fit, save
+
+    if options.out.suffix != ".npz":
+        raise ValueError(f"--out must end with .npz, got {options.out}")
+    config = ActionFitConfig(steps=options.steps, seed=options.seed, start=options.start)
+    network = fit(config)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    save(network, options.out)
+    print(f"{options.out} written")
     return 0
 
 
@@ -200,7 +261,8 @@ def debug_main(argv: list[str]) -> int:
     torch.manual_seed(config.train.seed)
     model = build_model(config.model)
     if options.real:
-        samples = open_samples(config.data, config.data.split, options.samples, device)
+        size = config.model.image_size
+        samples = open_samples(config.data, config.data.split, options.samples, device, size)
         batch = samples.batch(torch.arange(len(samples)), device)
     else:
         batch = random_batch(options.samples, model.hand_model, config.train.seed, device)
@@ -255,6 +317,9 @@ COMMANDS = {
     "sweep": sweep_main,
     "compare": compare_main,
     "photos": photos_main,
+    "temporal": temporal_main,
+    "transition": transition_main,
+    "action": action_main,
     "synth": synth_main,
     "export": export_main,
 }

@@ -41,6 +41,7 @@ FREE_TO_CHANGE = (
     "model.checkpointing",
     "train.device",
     "train.compile",
+    "train.cuda_graph",
     "train.distributed",
     "train.accumulate",
     "train.memory_share",
@@ -113,7 +114,8 @@ class OptimConfig:
 
     Attributes:
         lr: Peak learning rate, after warm-up.
-        backbone_factor: Of ``lr``, for the backbone where its weights are pretrained.
+        backbone_factor: Of ``lr``, for the backbone; 0 for a tenth where ``model.pretrained`` names
+            its weights, else for all of it.
         betas: Of AdamW.
         weight_decay: Of matrices; norms, biases, gammas and embeddings have none.
         clip: Largest norm of the gradient; 0 for no limit.
@@ -124,7 +126,7 @@ class OptimConfig:
     """
 
     lr: float = 5e-4
-    backbone_factor: float = 0.1
+    backbone_factor: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.05
     clip: float = 1.0
@@ -136,8 +138,7 @@ class OptimConfig:
     def __post_init__(self):
         object.__setattr__(self, "betas", tuple(self.betas))
         _positive("lr", self.lr)
-        _positive("backbone_factor", self.backbone_factor)
-        for name in ("weight_decay", "clip"):
+        for name in ("backbone_factor", "weight_decay", "clip"):
             _at_least(name, getattr(self, name), 0)
         for name in ("warmup", "floor", "ema"):
             _within(name, getattr(self, name), 0, 1)
@@ -156,13 +157,16 @@ class LoopConfig:
         accumulate: Parts in which each process computes its share of a batch.
         memory_share: Of the free memory, what ``batch=auto`` may fill.
         precision: One of ``PRECISIONS``; ``"auto"`` is bf16 where the device is a GPU that has it.
-        compile: The model's forward pass goes through ``torch.compile``.
+        compile: The transformer's layers go through ``torch.compile``.
+        cuda_graph: On one GPU, a step's passes are recorded once and replayed.
         device: One of ``DEVICES``.
         distributed: How the processes of ``torchrun`` share the work: one of ``STRATEGIES``.
         seed: Of weights, data order and augmentation.
         bad_steps: So many steps in a row may be skipped because a loss was not finite.
         init: A model file whose weights the run starts from (of a convolutional one, those of the
             spatial prior); empty for fresh ones.
+        learn: Parts of the network that learn, such as ``object_head+contact_head``; all others
+            stay as they are. Empty for all.
     """
 
     epochs: int = 50
@@ -172,11 +176,13 @@ class LoopConfig:
     memory_share: float = 0.8
     precision: str = "auto"
     compile: bool = False
+    cuda_graph: bool = True
     device: str = "auto"
     distributed: str = "ddp"
     seed: int = 0
     bad_steps: int = 10
     init: str = ""
+    learn: str = ""
 
     def __post_init__(self):
         if isinstance(self.batch, str) and self.batch != "auto":

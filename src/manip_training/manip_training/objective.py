@@ -19,14 +19,12 @@ class Objective(nn.Module):
 
     Attributes:
         model: Of :class:`manip_training.parts.Parts`.
-        call: Of the model; may be compiled, which leaves the model itself as it is.
         seen: Predictions and truth of the last pass.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig):
         super().__init__()
         self.model, self.config = model, config
-        self.call = lambda *inputs: model(*inputs)
         self.seen: tuple[ModelOutput, Batch] | None = None
 
     def forward(self, batch: Batch, told: Tensor, draw: int) -> dict[str, Tensor]:
@@ -37,11 +35,19 @@ class Objective(nn.Module):
             told: ``(B,)`` of which samples the network is told the side, where it is known.
             draw: Numbers what is random about the augmentation.
         """
+        return self.losses(self.augmented(batch, draw), told)
+
+    def augmented(self, batch: Batch, draw: int) -> Batch:
+        """Samples as the network gets to see them; ``draw`` as of :meth:`forward`."""
+        config = self.config
+        return augment(batch, config.augment, self.model.hand_model, config.train.seed, draw)
+
+    def losses(self, batch: Batch, told: Tensor) -> dict[str, Tensor]:
+        """As :meth:`forward`, of augmented samples; nothing is random, nor seen by the host."""
         config, model = self.config, self.model
-        batch = augment(batch, config.augment, model.hand_model, config.train.seed, draw)
         side = torch.where(batch["side_valid"], batch["side"], -1)
         with autocast(side.device, config.train.precision):
-            output = self.call(batch["image"], batch["camera"], side, torch.where(told, side, -1))
+            output = model(batch["image"], batch["camera"], side, torch.where(told, side, -1))
         losses = compute_losses(output, batch, config.loss, model.sigma_gammas())
         self.seen = output.detach(), batch
         return {name: v if name == "total" else v.detach() for name, v in losses.items()}

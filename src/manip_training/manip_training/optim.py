@@ -12,6 +12,8 @@ from manip_training.config import OptimConfig
 
 # Modules whose parameters lie in it, wherever that is, learn at the backbone's rate.
 BACKBONE = "dino"
+# What was learnt from many pictures is not to be forgotten over a few.
+_PRETRAINED_FACTOR = 0.1
 
 
 def decays(model: nn.Module) -> dict[str, bool]:
@@ -33,11 +35,12 @@ def decays(model: nn.Module) -> dict[str, bool]:
 def parameter_groups(model: nn.Module, config: OptimConfig, *, pretrained: bool) -> list[dict]:
     """AdamW's groups: decaying or not, of a pretrained backbone or not; empty ones left out."""
     named = dict(model.named_parameters())
+    factor = config.backbone_factor or (_PRETRAINED_FACTOR if pretrained else 1.0)
     groups = {}
     for name, decay in decays(model).items():
-        slow = pretrained and BACKBONE in name.split(".")
+        slow = factor != 1 and BACKBONE in name.split(".")
         key = ("backbone" if slow else "heads") + ("_decay" if decay else "")
-        rate = config.lr * (config.backbone_factor if slow else 1.0)
+        rate = config.lr * (factor if slow else 1.0)
         fresh = {
             "name": key,
             "params": [],
@@ -98,9 +101,14 @@ def global_norm(parameters: list[nn.Parameter]) -> Tensor:
 def scale_gradients(parameters: list[nn.Parameter], norm: float, limit: float) -> None:
     """Shrink a gradient of ``norm`` to ``limit``, where it is longer and there is a limit."""
     if limit and norm > limit:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.mul_(limit / norm)
+        for sharded in (False, True):
+            gradients = [
+                parameter.grad
+                for parameter in parameters
+                if parameter.grad is not None and isinstance(parameter.grad, DTensor) == sharded
+            ]
+            if gradients:
+                torch._foreach_mul_(gradients, limit / norm)
 
 
 # Of batch norms: they go with the weights with which they were measured.

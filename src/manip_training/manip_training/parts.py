@@ -1,5 +1,6 @@
 """What the loop trains and on what, put in place: model, samples, precision, compilation."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from manip_training.config import RENDERED, SHARDS, DataConfig, TrainConfig
 from manip_training.data import load_dataset, make_tree
 from manip_training.data.cache import DeviceCache
 from manip_training.data.primitives import primitive_points
+from manip_training.distributed import layers_of
 from manip_training.eval_report import Evaluation, Protocol
 from manip_training.evaluate import Sequences, evaluate
 from manip_training.samples import Samples, Source, Stream
@@ -54,7 +56,8 @@ def open_parts(config: TrainConfig, device: torch.device) -> Parts:
     where = device if data.cache == "device" else torch.device("cpu")
     size = config.model.image_size
     if data.name == RENDERED:
-        training: Source = Stream(make_world(data, device, size=size), HandModel.open(), data.epoch)
+        world = make_world(data, device, size=size)
+        training: Source = Stream(world, HandModel.open(), data.epoch, world.object_slots)
     else:
         training = open_samples(data, data.split, data.limit, where, size)
     validation = open_samples(data, data.validation_split, data.validation_limit, where, size)
@@ -109,7 +112,7 @@ def open_samples(
     split: str,
     limit: int,
     device: torch.device,
-    image_size: int = IMAGE_SIZE,
+    image_size: int,
 ) -> Samples:
     """Read a split into memory, or render it.
 
@@ -252,25 +255,34 @@ def settle(
 
 
 def enable_compile(
-    objective: nn.Module,
+    model: nn.Module,
     loss: Callable[[], Tensor],
     device: torch.device,
     say: Callable[[str], None],
 ) -> bool:
-    """Send ``objective.call`` through ``torch.compile``; returns whether that worked.
+    """Have every transformer layer of ``model`` compiled; returns whether that worked.
 
-    Compiling fails late, in the first pass, for example where there is no C++ compiler. So one is
-    done here, of ``loss``, and where it fails all stays as it was, and ``say`` is told.
+    Layer by layer, because they are alike: one is compiled for all, in seconds, where the network
+    as a whole takes minutes. Compiling fails late, in the first pass, for example where there is no
+    C++ compiler. So one is done here, of ``loss``, and where it fails all stays as it was, and
+    ``say`` is told.
     """
-    plain = objective.call
-    objective.call = torch.compile(plain)
+    layers = [layer for layer in layers_of(model) if not layers_of(layer)]
+    for layer in layers:
+        layer.compile()
     try:
-        with undisturbed(objective, device):
+        with undisturbed(model, device):
             loss().backward()
         return True
     except Exception as error:
         # Only compilation is forgiven: what fails without it as well is raised in the first step.
-        objective.call = plain
+        for layer in layers:
+            layer._compiled_call_impl = None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         say(f"torch.compile does not work here, going on without it: {reason}")
         return False
+
+
+def not_compiled() -> contextlib.AbstractContextManager:
+    """Within, compiled layers run as they are written: for a few passes of another shape."""
+    return torch.compiler.set_stance("force_eager")

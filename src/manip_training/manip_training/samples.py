@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from manip_model.config import NUM_OBJECT_QUERIES
 from manip_model.hand_model import HandModel
-from manip_training.batch import IMAGE_SIZE, Batch, resized
+from manip_training.batch import IMAGE_SIZE, OBJECT_SLOTS, Batch, resized
+from manip_training.cuda_graphs import RecordedWorld, record_world
 from manip_training.data.cache import DeviceCache, mixed_seed, order
 from manip_training.evaluate import Sequences
 
@@ -119,15 +121,21 @@ class Stream(Source):
     On a GPU the next batch is made on a stream of its own beside the training step.
     """
 
-    def __init__(self, world, hand_model: HandModel, epoch: int):
+    def __init__(
+        self, world, hand_model: HandModel, epoch: int, object_slots: int = NUM_OBJECT_QUERIES
+    ):
         """Of a world.
 
         Args:
-            world: Has ``batch(size, seed)``, a function of its arguments.
+            world: Has ``batch(size, seed)``, a function of its arguments. On a GPU, one that has
+                ``next_rendered(size)`` as well is recorded as a CUDA graph.
             hand_model: Of its labels.
             epoch: Samples that count as one.
+            object_slots: So many of its label slots may hold an object; the others are left out.
         """
         self.world, self.hand_model, self._epoch = world, hand_model, epoch
+        self._object_slots = object_slots
+        self._records: dict[int, RecordedWorld | None] = {}
         self._ahead: tuple[Piece, Batch, torch.cuda.Event] | None = None
         self._beside: torch.cuda.Stream | None = None
 
@@ -164,4 +172,14 @@ class Stream(Source):
         return self._made(piece.size, mixed_seed(piece.seed, piece.step, piece.number), device)
 
     def _made(self, size: int, seed: int, device: torch.device) -> Batch:
-        return {name: value.to(device) for name, value in self.world.batch(size, seed).items()}
+        recorded = self._recorded(size, device) if device.type == "cuda" else None
+        batch = recorded.batch(seed) if recorded else self.world.batch(size, seed)
+        few = {name: batch[name][:, : self._object_slots] for name in OBJECT_SLOTS}
+        return {name: value.to(device) for name, value in (batch | few).items()}
+
+    def _recorded(self, size: int, device: torch.device) -> RecordedWorld | None:
+        """The world's batches of one size as a CUDA graph, where they can be recorded."""
+        if size not in self._records and hasattr(self.world, "next_rendered"):
+            # A larger batch than the recorded one would take other work areas.
+            self._records = {size: record_world(self.world, size, device)}
+        return self._records.get(size)

@@ -20,15 +20,25 @@ from manip_model import checkpoint
 from manip_model.backbone import at_resolution
 from manip_training import distributed, optim, training_state
 from manip_training.attention_probe import attention_entropies
+from manip_training.batch import Batch
 from manip_training.batch_size import automatic, undisturbed
 from manip_training.collapse import CollapseWatch, gradient_norms
 from manip_training.config import TrainConfig
+from manip_training.cuda_graphs import RecordedStep, record_step
 from manip_training.data.cache import mixed_seed
 from manip_training.distributed import Team, join_team
 from manip_training.interrupts import INTERRUPTED, TrainingError, interrupts
 from manip_training.loggers import Logger, Progress, make_loggers
 from manip_training.objective import Objective
-from manip_training.parts import Parts, enable_compile, evaluate_on, make_data, open_parts, settle
+from manip_training.parts import (
+    Parts,
+    enable_compile,
+    evaluate_on,
+    make_data,
+    not_compiled,
+    open_parts,
+    settle,
+)
 from manip_training.run_folder import RunFolder, choose, facts, read_checkpoint
 from manip_training.samples import Piece
 
@@ -98,6 +108,7 @@ class Trainer:
 
     Attributes:
         step, steps: Optimiser steps done, and those that there will be.
+        recorded: Losses and gradients as a CUDA graph, where there is one.
         bad, bad_in_a_row: Steps skipped because a loss or a gradient was not finite.
         best, figures: The best validation so far, and what the last one measured.
     """
@@ -115,13 +126,13 @@ class Trainer:
         self.wrapped = self.objective = Objective(self.model, self.config)
         if config.train.init and held is None:
             self._begin_with(config.train.init)
+        if config.train.learn:
+            self.model.learn_only_([name.strip() for name in config.train.learn.split("+")])
         self.step, self.best, self.bad, self.bad_in_a_row = 0, math.inf, 0, 0
         self.figures: dict = {}
         self._choose_batch()
         if config.train.compile:
-            enable_compile(
-                self.objective, lambda: self._losses(0, 0)["total"], crew.device, self.say
-            )
+            enable_compile(self.model, lambda: self._losses(0, 0)["total"], crew.device, self.say)
         self.wrapped = crew.wrap(self.objective)
         self.optimizer = optim.make_optimizer(
             self.model, config.optim, pretrained=bool(config.model.pretrained)
@@ -129,6 +140,7 @@ class Trainer:
         self.learning = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.ema = optim.Ema(self.model, config.optim.ema) if config.optim.ema else None
         self.watch = CollapseWatch(config.watch)
+        self.recorded: RecordedStep | None = None
         if held:
             training_state.restore(self, held["training"])
             self.say(f"going on from step {self.step} in {folder.path}")
@@ -137,6 +149,7 @@ class Trainer:
             folder.start(self.config, about)
             folder.cut_metrics(self.step)
             self.loggers = make_loggers(folder, self.config, self.step + 1, self.say)
+        self.recorded = self._record()
         self.progress.start(self.step, self.steps)
 
     def run(self) -> Outcome:
@@ -186,8 +199,7 @@ class Trainer:
         accumulate, parts = config.train.accumulate, []
         for part in range(accumulate):
             with self.crew.gradients(self.wrapped, last=part == accumulate - 1):
-                losses = self._losses(self.step, part)
-                (losses["total"] / accumulate).backward()
+                losses = self._learn(self.step, part)
             parts.append({name: value.detach() for name, value in losses.items()})
         mine = {name: torch.stack([one[name] for one in parts]).mean() for name in parts[0]}
         asked = any(callback.stop_requested() for callback in self.callbacks)
@@ -227,22 +239,53 @@ class Trainer:
             callback.on_step(line)
         return stop > 0
 
+    def _learn(self, step: int, part: int) -> dict[str, Tensor]:
+        """Losses of this process's ``part`` of the batch of ``step``, their gradients added."""
+        if self.recorded is None:
+            losses = self._losses(step, part)
+            (losses["total"] / self.config.train.accumulate).backward()
+            return losses
+        batch, told, draw = self._samples(step, part)
+        losses = self.recorded(self.objective.augmented(batch, draw), told)
+        self._prepare_after(step, part)
+        return losses
+
     def _losses(self, step: int, part: int) -> dict[str, Tensor]:
         """Losses of this process's ``part`` of the batch of ``step``."""
-        loop, samples, device = self.config.train, self.parts.training, self.crew.device
-        # The parts of all processes lie side by side.
-        pieces = self.crew.size * loop.accumulate
-        number = self.crew.rank * loop.accumulate + part
-        piece = Piece(loop.seed, step, loop.batch, number, pieces)
-        chance = torch.Generator().manual_seed(mixed_seed(loop.seed, step))
-        told = torch.rand(loop.batch, generator=chance)[number * piece.size :][: piece.size] < _TOLD
-        losses = self.wrapped(samples.piece(piece, device), told.to(device), step * pieces + number)
-        last = part + 1 == loop.accumulate
-        after = replace(piece, number=number + 1)
-        if last:
-            after = replace(piece, step=step + 1, number=number - part)
-        samples.prepare(after, device)
+        losses = self.wrapped(*self._samples(step, part))
+        self._prepare_after(step, part)
         return losses
+
+    def _piece(self, step: int, part: int) -> Piece:
+        """Of the batch of ``step``, this process's ``part``."""
+        loop = self.config.train
+        # The parts of all processes lie side by side.
+        number = self.crew.rank * loop.accumulate + part
+        return Piece(loop.seed, step, loop.batch, number, self.crew.size * loop.accumulate)
+
+    def _samples(self, step: int, part: int) -> tuple[Batch, Tensor, int]:
+        """Samples, which of them are told the side, and the number of their augmentation."""
+        piece, device = self._piece(step, part), self.crew.device
+        chance = torch.Generator().manual_seed(mixed_seed(piece.seed, step))
+        told = torch.rand(piece.batch, generator=chance)[piece.number * piece.size :] < _TOLD
+        batch = self.parts.training.piece(piece, device)
+        return batch, told[: piece.size].to(device), step * piece.count + piece.number
+
+    def _prepare_after(self, step: int, part: int) -> None:
+        """Begin to make the samples that follow a ``part`` of ``step``."""
+        last = part + 1 == self.config.train.accumulate
+        after = self._piece(step + 1, 0) if last else self._piece(step, part + 1)
+        self.parts.training.prepare(after, self.crew.device)
+
+    def _record(self) -> RecordedStep | None:
+        """Steps as a CUDA graph, where one GPU takes them whole."""
+        loop = self.config.train
+        alone = self.crew.size == 1 and loop.accumulate == 1
+        if not (loop.cuda_graph and alone and self.crew.device.type == "cuda"):
+            return None
+        batch, told, draw = self._samples(self.step, 0)
+        batch = self.objective.augmented(batch, draw)
+        return record_step(self.objective.losses, self.model, batch, told, self.say)
 
     def _choose_batch(self) -> None:
         """Settle the size of a batch and the number of steps."""
@@ -279,7 +322,8 @@ class Trainer:
         """What the watch sees of the last batch; ``TrainingError`` where training has collapsed."""
         output, batch = self.objective.seen
         few = batch["image"][:_PROBED], batch["camera"][:_PROBED]
-        entropy = attention_entropies(self.model, *few)
+        with undisturbed(self.model, self.crew.device), not_compiled():
+            entropy = attention_entropies(self.model, *few)
         self.crew.reshard(self.model)
         seen = self.watch.look(self.step, output, batch, entropy)
         if verdict := self.crew.share(self.watch.collapsed()):
@@ -309,7 +353,7 @@ class Trainer:
             return
         config = self.config
         averaged = self.ema.applied() if self.ema else nullcontext()
-        with undisturbed(self.model, self.crew.device), averaged:
+        with undisturbed(self.model, self.crew.device), averaged, not_compiled():
             measured = evaluate_on(
                 self.model,
                 self.parts.validation,

@@ -71,7 +71,7 @@ def find_grasp(
         rng: Of everything that is drawn.
     """
     parts = model.weights.argmax(1).numpy()
-    opened = _open_pose(rng)
+    opened = open_pose(rng)
     hand = pose_hands(model, opened[None], shape)
     vertices, origins = hand.vertices[0].numpy(), hand.origins[0].numpy()
     rotation = _turn(item, rng)
@@ -86,14 +86,14 @@ def find_grasp(
     closed = opened.copy()
     bend = np.zeros((len(FINGERS), 2))
     for stage in (0, 1):
-        bend[:, stage] = _first_touch(reach, closed, bend, stage, parts, press)
-        _flex(closed[None], bend[None])
+        bend[:, stage] = first_touch(reach, closed, bend, stage, parts, press)
+        flex(closed[None], bend[None])
     for pose, pressed in ((opened, -THUMB_CLEARANCE), (closed, press[THUMB])):
-        pose[MESH_CHAINS[THUMB]] = _place_thumb(reach, pose, vertices, origins, parts, pressed, rng)
+        pose[MESH_CHAINS[THUMB]] = place_thumb(reach, pose, vertices, origins, parts, pressed, rng)
     return Grasp(opened, closed, rotation, position)
 
 
-def _open_pose(rng: np.random.Generator) -> np.ndarray:
+def open_pose(rng: np.random.Generator) -> np.ndarray:
     pose = np.zeros((NUM_MESH_JOINTS, 3))
     for finger, spread in zip(range(1, 5), (-0.10, 0.0, 0.06, 0.12), strict=True):
         first, *others = MESH_CHAINS[finger]
@@ -133,7 +133,7 @@ def _into_palm(vertices, origins, parts, item, rotation, rng) -> np.ndarray:
     return position
 
 
-def _flex(poses: np.ndarray, bend: np.ndarray) -> None:
+def flex(poses: np.ndarray, bend: np.ndarray) -> None:
     """Set the flexion of the fingers, not the thumb, of poses ``(B, 16, 3)``.
 
     Args:
@@ -150,7 +150,7 @@ def _flex(poses: np.ndarray, bend: np.ndarray) -> None:
         poses[:, third, 2] = FLEXION[2] * others
 
 
-def _first_touch(reach, pose, bend, stage, parts, press) -> np.ndarray:
+def first_touch(reach, pose, bend, stage, parts, press) -> np.ndarray:
     """``(5,)`` how far each finger bends until it presses in, or as far as it goes.
 
     Two passes over ``STEPS`` poses, the second between the neighbours of what the first found. All
@@ -162,7 +162,7 @@ def _first_touch(reach, pose, bend, stage, parts, press) -> np.ndarray:
         bends = np.repeat(bend[None], STEPS, axis=0)
         bends[:, :, stage] = steps
         poses = np.repeat(pose[None], STEPS, axis=0)
-        _flex(poses, bends)
+        flex(poses, bends)
         _, away = reach(poses)
         for finger in range(1, len(FINGERS)):
             rows = np.isin(parts, MESH_CHAINS[finger])
@@ -173,7 +173,7 @@ def _first_touch(reach, pose, bend, stage, parts, press) -> np.ndarray:
     return low
 
 
-def _place_thumb(reach, pose, vertices, origins, parts, press, rng) -> np.ndarray:
+def place_thumb(reach, pose, vertices, origins, parts, press, rng) -> np.ndarray:
     """``(3, 3)`` rotation vectors of the thumb: the best of many drawn.
 
     Best is a tip that presses in as far as asked for, nothing deeper in the object or in the other

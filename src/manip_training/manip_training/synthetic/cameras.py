@@ -20,6 +20,8 @@ RANGES = {
     "val": {"view": (48.0, 70.0), "near": (0.3, 1.0), "far": (0.9, 2.2), "aside": 0.4},
 }
 FAR_SHARE = 0.35
+# Side of a film's picture against what the hand needs of it.
+_ROOM = (1.1, 1.8)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,16 @@ class Cameras:
         side = BOX_SCALE * (high - low).amax(-1) * torch.exp(draw.uniform(-1, 1) * self._scale)
         middle = 0.5 * (low + high) + side[:, None] * draw.uniform(-1, 1, 2) * self._shift
         focal = (self._size / side)[:, None]
+        return torch.cat((focal, focal, 0.5 * (self._size - 1) - focal * middle), -1)
+
+    def still(self, draw: Draw, joints: Tensor) -> Tensor:
+        """``(B, 4)`` fx, fy, cx, cy [px] of a camera that sees keypoints ``(B, 21, 3)`` of all
+        images, which are of one film: the square of its picture that they need, and some more."""
+        slopes = joints[..., :2] / joints[..., 2:].clamp(min=0.02)
+        low, high = slopes.amin((0, 1)), slopes.amax((0, 1))
+        side = (high - low).amax() * draw.uniform(*_ROOM, 1)
+        middle = 0.5 * (low + high) + 0.5 * (side - (high - low)) * draw.uniform(-0.9, 0.9, 2)
+        focal = self._size / side
         return torch.cat((focal, focal, 0.5 * (self._size - 1) - focal * middle), -1)
 
 

@@ -32,6 +32,11 @@ class Draw:
         return block[:, used : used + count].unflatten(1, shape) if shape else block[:, used]
 
     @property
+    def generator(self) -> torch.Generator:
+        """Where the numbers come from."""
+        return self._generator
+
+    @property
     def device(self) -> torch.device:
         """Of all tensors."""
         return self._generator.device
@@ -80,6 +85,17 @@ class Draw:
             (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
         )
         return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+class SteadyDraw(Draw):
+    """The same numbers for every image of the batch; but for :meth:`normal_like`'s."""
+
+    def __init__(self, size: int, generator: torch.Generator):
+        super().__init__(size, generator)
+        self._one = Draw(1, generator)
+
+    def _take(self, kind, shape: tuple[int, ...]) -> Tensor:
+        return self._one._take(kind, shape).expand(self.size, *shape)
 
 
 def about_axis(axis: int, angle: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from manip_model.rotations import matrix_from_rotvec
 from manip_training.synthetic.draw import Draw
 
 BANK = "assets/hand/grasps.npz"
+# Grasps with the fingertips, of which pictures show none yet.
+PRECISION_BANK = "assets/hand/precision_grasps.npz"
 # One grasp in so many is kept for validation.
 HELD_OUT = 5
 # Small changes of a stored grasp: shape values, joint angles [rad], place [m].
@@ -39,24 +41,60 @@ class Held:
     closed: Tensor
 
 
-class GraspBank:
-    """The stored grasps of one variant, on one device."""
+@dataclass(frozen=True)
+class Stored:
+    """Grasps as they are stored, in the frame of the right hand at rest.
 
-    def __init__(self, variant: str, device: torch.device | str):
-        with np.load(find(BANK)) as stored:
-            held_out = np.arange(len(stored["object"])) % HELD_OUT == 0
-            rows = held_out if variant == "val" else ~held_out
-            self._object = torch.tensor(stored["object"][rows].astype(np.int64), device=device)
-            names = ("shape", "opened", "closed", "rotation", "position")
-            self._shape, self._opened, self._closed, rotation, self._position = (
-                torch.tensor(stored[name][rows].astype(np.float32), device=device) for name in names
-            )
-        self._rotation = matrix_from_rotvec(rotation)
+    Attributes:
+        index: ``(B,)`` class of the object.
+        shape: ``(B, 10)`` of the hand.
+        opened, closed: ``(B, 15, 3)`` rotation vectors [rad] of the joints but the wrist.
+        rotation, position: ``(B, 3, 3)`` and ``(B, 3)`` [m] of the object.
+    """
+
+    index: Tensor
+    shape: Tensor
+    opened: Tensor
+    closed: Tensor
+    rotation: Tensor
+    position: Tensor
+
+
+class GraspBank:
+    """The stored grasps of one variant, on one device.
+
+    Args:
+        variant: ``"train"`` or ``"val"``.
+        device: Of all tensors.
+        files: Where they are stored, in the suite's share.
+    """
+
+    def __init__(self, variant: str, device: torch.device | str, files: tuple[str, ...] = (BANK,)):
+        columns = [_read(file, variant) for file in files]
+        stored = {
+            name: torch.tensor(np.concatenate([part[name] for part in columns]), device=device)
+            for name in columns[0]
+        }
+        self._object, self._shape = stored["object"].long(), stored["shape"]
+        self._opened, self._closed = stored["opened"], stored["closed"]
+        self._rotation = matrix_from_rotvec(stored["rotation"])
+        self._position = stored["position"]
         away = torch.tensor((0.0, -1.0, 0.0), device=device)
         self._away = STANDOFF * away
 
     def __len__(self) -> int:
         return len(self._object)
+
+    def rows(self, rows: Tensor) -> Stored:
+        """Those of rows ``(B,)``, unchanged."""
+        return Stored(
+            self._object[rows],
+            self._shape[rows],
+            self._opened[rows],
+            self._closed[rows],
+            self._rotation[rows],
+            self._position[rows],
+        )
 
     def draw(self, draw: Draw, closed: float) -> Held:
         """A grasp for each image.
@@ -80,3 +118,11 @@ class GraspBank:
             position=self._position[rows] + nudge,
             closed=done,
         )
+
+
+def _read(file: str, variant: str) -> dict[str, np.ndarray]:
+    """Columns of a file, float32, but the rows that are another variant's."""
+    with np.load(find(file)) as stored:
+        held_out = np.arange(len(stored["object"])) % HELD_OUT == 0
+        rows = held_out if variant == "val" else ~held_out
+        return {name: stored[name][rows].astype(np.float32) for name in stored.files}

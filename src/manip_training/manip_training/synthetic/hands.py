@@ -36,6 +36,21 @@ class Hands:
     thumb_up: Tensor
 
 
+@dataclass(frozen=True)
+class Gestures:
+    """Poses of the fingers.
+
+    Attributes:
+        angles: ``(B, 21)`` [rad], as of :mod:`manip_training.synthetic.poses`.
+        touch: ``(B,)`` int64 row of ``TOUCHES``: what the thumb's pad touches.
+        upright: ``(B,)`` bool, the thumb points up instead of the fingers.
+    """
+
+    angles: Tensor
+    touch: Tensor
+    upright: Tensor
+
+
 class HandDraw:
     """Draws hands; constants on one device."""
 
@@ -52,15 +67,9 @@ class HandDraw:
         config = self._config
         held = self._grasps.draw(draw, config.closed)
         holds = draw.chance(config.holding)
-        shape = torch.where(holds[:, None], held.shape, self._people.shapes(draw))
-        first, other = self._space.families(draw), self._space.families(draw)
-        blended = draw.chance(config.blend)
-        way = draw.uniform(0, 1) * blended
-        angles = self._space.angles(draw, first, other, way, config.candidates)
-        # Between two gestures a thumb touches nothing in particular.
-        touch = self._space.touch[first] * ~blended
-        angles, gaps = self._contact.touch(angles, touch, shape)
-        fingers = self._space.rotations(self._contact.best(angles, gaps, shape))
+        shape = torch.where(holds[:, None], held.shape, self.shapes(draw))
+        gestures = self.gestures(draw, shape)
+        fingers = self.rotations(gestures.angles)
         fingers = torch.where(holds[:, None, None, None], held.fingers, fingers)
         return Hands(
             fingers=fingers,
@@ -68,8 +77,35 @@ class HandDraw:
             mesh=self._pose(fingers, shape),
             holds=holds,
             held=held,
-            thumb_up=self._space.upright[first] & ~holds & ~blended,
+            thumb_up=gestures.upright & ~holds,
         )
+
+    def posed(self, draw: Draw, fingers: Tensor, shape: Tensor) -> Hands:
+        """Empty hands of fingers ``(B, 15, 3, 3)`` and shapes ``(B, 10)``."""
+        nothing = torch.zeros(len(shape), dtype=torch.bool, device=shape.device)
+        held = self._grasps.draw(draw, self._config.closed)
+        return Hands(fingers, shape, self._pose(fingers, shape), nothing, held, nothing)
+
+    def shapes(self, draw: Draw) -> Tensor:
+        """``(B, 10)`` shape values."""
+        return self._people.shapes(draw)
+
+    def gestures(self, draw: Draw, shape: Tensor) -> Gestures:
+        """Gestures, and poses between two, of hands of a shape ``(B, 10)``."""
+        config = self._config
+        first, other = self._space.families(draw), self._space.families(draw)
+        blended = draw.chance(config.blend)
+        way = draw.uniform(0, 1) * blended
+        angles = self._space.angles(draw, first, other, way, config.candidates)
+        # Between two gestures a thumb touches nothing in particular.
+        touch = self._space.touch[first] * ~blended
+        angles, gaps = self._contact.touch(angles, touch, shape)
+        angles = self._contact.best(angles, gaps, shape)
+        return Gestures(angles, touch, self._space.upright[first] & ~blended)
+
+    def rotations(self, angles: Tensor) -> Tensor:
+        """Turns ``(…, 15, 3, 3)`` of the joints but the wrist, of angles ``(…, 21)`` [rad]."""
+        return self._space.rotations(angles)
 
     def _pose(self, fingers: Tensor, shape: Tensor) -> HandMesh:
         size, device = len(shape), shape.device

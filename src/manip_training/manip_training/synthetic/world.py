@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,10 +14,13 @@ from manip_model.rotations import rotvec_from_matrix
 from manip_training.batch import IMAGE_SIZE, Batch, empty
 from manip_training.synthetic.backgrounds import Backgrounds
 from manip_training.synthetic.cameras import Cameras, View
-from manip_training.synthetic.draw import Draw
+from manip_training.synthetic.draw import Draw, SteadyDraw
+from manip_training.synthetic.grasps import GraspBank, Held
+from manip_training.synthetic.handling import Handling, Handlings
 from manip_training.synthetic.hands import HandDraw, Hands
 from manip_training.synthetic.labels import ObjectLabels, mirrored_labels
 from manip_training.synthetic.lights import Lights
+from manip_training.synthetic.motion import Motion, Motions
 from manip_training.synthetic.objects import Objects
 from manip_training.synthetic.people import People
 from manip_training.synthetic.rasteriser import Rasteriser
@@ -27,6 +30,27 @@ from manip_training.synthetic.staging import Staging
 from manip_training.synthetic.world_config import WorldConfig
 
 MAX_SEED = 2**31 - 1
+# Noise of a film's frames, of 255.
+_FILM_NOISE = 0.3, 2.5
+
+
+@dataclass(frozen=True)
+class Film:
+    """A hand that moves, T frames of S x S pixels.
+
+    Attributes:
+        times: ``(T,)`` [s].
+        image: ``(T, 3, S, S)`` uint8 RGB.
+        joints: ``(T, 21, 3)`` keypoints [m], ``camera_optical_frame``.
+        camera: ``(4,)`` fx, fy, cx, cy [px] of all frames.
+        touch: ``(T,)`` int64 row of ``TOUCHES``: what the thumb's pad touches.
+    """
+
+    times: Tensor
+    image: Tensor
+    joints: Tensor
+    camera: Tensor
+    touch: Tensor
 
 
 class SyntheticWorld:
@@ -36,7 +60,11 @@ class SyntheticWorld:
         config: What it shows.
         generator: Of all random numbers, on the device; for a CUDA graph to register.
         rasteriser: What turns scenes into pictures.
+        motions: The same people's hands over time.
+        object_slots: At most so many objects are labelled in a picture, in the first slots.
     """
+
+    object_slots = 2
 
     def __init__(
         self,
@@ -71,6 +99,8 @@ class SyntheticWorld:
             config.free,
             device,
         )
+        self._model = model
+        self.motions = Motions(self._hands, self._cameras, model)
         self._lights = Lights(config.variant, device)
         self._staging = Staging(config, model, people, objects, self._cameras, self._lights, device)
         self._labels = ObjectLabels(model, objects, device)
@@ -79,6 +109,15 @@ class SyntheticWorld:
         self._backgrounds = Backgrounds(config.variant, folder if known else None, device)
         self._resolution = Resolution(size, config.quality, device)
         self._flip = torch.tensor((-1.0, 1.0, 1.0), device=device)
+
+    def handlings(self, bank: GraspBank | None = None) -> Handlings:
+        """The same people's hands that handle things.
+
+        Args:
+            bank: How they grasp; by default as in pictures.
+        """
+        bank = bank or GraspBank(self.config.variant, self._device)
+        return Handlings(self._hands, self._cameras, self._model, bank)
 
     def scene(self, size: int, seed: int) -> tuple[RenderInput, Batch]:
         """``size`` scenes to draw, and their labels: all of ``FIELDS`` but the image."""
@@ -117,11 +156,79 @@ class SyntheticWorld:
         with torch.autocast(self._device.type, enabled=False), _one_thread():
             return self._set(draw)
 
+    @torch.no_grad()
+    def film(self, frames: int, rate: float, seed: int) -> Film:
+        """A hand that moves before a camera that stands still, in one scene.
+
+        People, things and light are drawn as for pictures, but once for all frames; what the hand
+        does is one of :attr:`motions`. A right hand, as the motions are.
+
+        Args:
+            frames: T.
+            rate: Frames a second.
+            seed: The same film for the same seed, size and configuration.
+        """
+        self.generator.manual_seed(seed)
+        return self._film(self.motions.draw(1, frames, rate, self.generator))
+
+    @torch.no_grad()
+    def film_of(self, handling: Handling, row: int, seed: int) -> Film:
+        """One of some hands that handle things, as :meth:`film` shows others.
+
+        Args:
+            handling: Of :meth:`handlings`.
+            row: Which one.
+            seed: Of the scene.
+        """
+        self.generator.manual_seed(seed)
+        motion = handling.motion
+        one = slice(row, row + 1)
+        motion = Motion(
+            motion.times,
+            motion.joints[one],
+            motion.rotation[one],
+            motion.fingers[one],
+            motion.shape[one],
+            motion.touch[one],
+        )
+        return self._film(motion, handling, row)
+
+    def _film(self, motion: Motion, handling: Handling | None = None, row: int = 0) -> Film:
+        joints = motion.joints[0]
+        frames = len(joints)
+        draw = SteadyDraw(frames, self.generator)
+        hands = self._hands.posed(draw, motion.fingers[0], motion.shape.expand(frames, -1))
+        turned = (motion.rotation[0] @ hands.mesh.joints.mT).mT
+        view = View(
+            rotation=motion.rotation[0],
+            middle=joints.mean(1),
+            offset=(joints - turned)[:, 0],
+            up=self._cameras.view(draw, joints.mean(1), hands.thumb_up).up,
+        )
+        seen = joints
+        if handling is not None:
+            hands = replace(hands, **_in_hand(handling, row, hands.held, view))
+            seen = torch.cat((joints, handling.position[row][:, None]), 1)
+        camera = self._cameras.still(draw, seen)
+        with _one_thread():
+            scene, _ = self._stage(draw, hands, view, camera)
+            image = self.rasteriser.render(scene).image
+            # The scene's own noise stands still with its patterns.
+            noise = draw.uniform(*_FILM_NOISE, 1, 1, 1) * draw.normal_like(image.float())
+            image = (image + noise).round().clamp(0, 255).to(torch.uint8)
+        return Film(motion.times, image, joints, camera[0], motion.touch[0])
+
     def _set(self, draw: Draw) -> tuple[RenderInput, Batch]:
         hands = self._hands.draw(draw)
         view = self._cameras.view(draw, hands.mesh.joints.mean(1), hands.thumb_up)
+        camera = self._cameras.crop(draw, view.seen(hands.mesh.joints))
+        return self._stage(draw, hands, view, camera)
+
+    def _stage(
+        self, draw: Draw, hands: Hands, view: View, camera: Tensor
+    ) -> tuple[RenderInput, Batch]:
+        """Everything about hands that are seen so."""
         joints = view.seen(hands.mesh.joints)
-        camera = self._cameras.crop(draw, joints)
         meshes = self._staging.draw(draw, hands, view)
         meshes["extra"], extra = self._staging.extra(draw, view)
         labels = self._hand_labels(hands, view, joints, camera)
@@ -171,6 +278,21 @@ class SyntheticWorld:
                      "objects_valid"):  # fmt: skip
             labels[name] = torch.ones_like(labels[name])
         return labels
+
+
+def _in_hand(handling: Handling, row: int, held: Held, view: View) -> dict:
+    """Fields of :class:`Hands` whose thing is that of a handling, wherever it lies."""
+    frames = len(view.rotation)
+    back = view.rotation.mT
+    position = (back @ (handling.position[row] - view.offset)[..., None])[..., 0]
+    thing = replace(
+        held,
+        index=handling.index[row].expand(frames),
+        rotation=back @ handling.rotation[row],
+        position=position,
+        closed=handling.held[row],
+    )
+    return {"held": thing, "holds": torch.ones_like(handling.held[row])}
 
 
 @contextmanager

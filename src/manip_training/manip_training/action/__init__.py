@@ -1,0 +1,1 @@
+"""The action decoder: what it learns from, and how."""

@@ -1,0 +1,136 @@
+"""Which of ten grasps a closed hand makes, and how firmly it holds: by a rule.
+
+What is asked, in this order (Feix et al. 2016 tell grasps apart by the same: opposition, the number
+of fingers, power against precision, and the object's shape). Gaps are those between flesh and
+surface of :func:`manip_model.action_features.gaps`; sides of the object are a, b, c from the
+shortest on.
+
+1. **Lateral**: the thumb is adducted to a curled index finger, whose last phalanx is turned by 80
+   degrees or more against its first; from the thumb's pad to its middle phalanx is across the palm
+   (within 60 degrees of its y axis) and no more than 80 mm; no other finger lies on the object.
+2. **Power**: palm and two fingers or more lie on the object. It is a power disk where the object is
+   flat (a < 0.5 b, b > 0.65 c) and thumb and fingers hold it by its rim (their axis leans less than
+   45 degrees out of the plane); a power sphere where it is as long as thick (c < 1.7 a); else of
+   large or small diameter, by the mean of a and b (geometric) of 52 mm.
+3. **Precision** otherwise, by the fingers on it beside the thumb. One is a palmar pinch, two are a
+   tripod; three or four a precision disk, a precision sphere, or else a prismatic four-finger
+   grasp, by the object's shape as in 2.
+
+The thresholds lie between the sizes of the YCB objects, away from any of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from manip_core.grasp_types import GraspType
+from manip_core.hand_skeleton import Keypoint
+from manip_model.action_features import gaps, palm_frames, touch_points
+from manip_training.data.primitives import BOX, Primitive
+
+# Gap below which a finger, and the palm, lie on the object [m]: labels of real objects and hands
+# are each some millimetres off.
+NEAR, PALM_NEAR = 0.010, 0.014
+_ACROSS, _SIDE, _CURLED = 0.5, 0.08, np.cos(np.radians(80))
+_FLAT, _ROUND, _COMPACT, _IN_PLANE = 0.5, 0.65, 1.7, 0.7
+_LARGE = 0.052
+# Mean density [kg/m3]: the median of the masses over the volumes of the primitives (masses of table
+# I of Calli et al. 2015, "The YCB object and model set").
+DENSITY = 500.0
+# Friction of skin on paper and plastic, and by how much people hold more firmly than slipping asks
+# for: both of the middle of what is measured (Johansson and Westling 1984, "Roles of glabrous skin
+# receptors and sensorimotor memory in automatic control of precision grip": ratios of grip to load,
+# safety margins of 20 to 50 %).
+FRICTION, SAFETY, GRAVITY = 0.5, 1.4, 9.81
+_STRONGEST = 20.0  # [N]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An object as the rule sees it.
+
+    Attributes:
+        size: ``(3,)`` [m] along its axes.
+        box: A box; else a cylinder about z.
+    """
+
+    size: np.ndarray
+    box: bool
+
+    @classmethod
+    def of(cls, primitive: Primitive) -> "Shape":
+        """Of a primitive."""
+        return cls(np.array(primitive.size), primitive.kind == BOX)
+
+    @property
+    def mass(self) -> float:
+        """[kg], by volume and ``DENSITY``."""
+        return DENSITY * float(np.prod(self.size)) * (1.0 if self.box else 0.25 * np.pi)
+
+
+def holding_force(shape: Shape) -> float:
+    """Force [N] with which thumb and fingers press against each other to hold an object.
+
+    Two contacts bear the weight by friction: ``m g = 2 mu F``, times the margin; no more than a
+    hand likes to hold for long.
+    """
+    return min(SAFETY * shape.mass * GRAVITY / (2 * FRICTION), _STRONGEST)
+
+
+def grasp_types(
+    joints: np.ndarray, rotation: np.ndarray, position: np.ndarray, shape: Shape
+) -> np.ndarray:
+    """``(N,)`` rows of :class:`~manip_core.grasp_types.GraspType` that closed hands make.
+
+    Args:
+        joints: ``(N, 21, 3)`` [m].
+        rotation, position: ``(N, 3, 3)`` and ``(N, 3)`` [m] of the object in the same frame.
+        shape: Of the object.
+    """
+    away = gaps(joints, rotation, position, shape.size, shape.box)
+    fingers = away[:, 1:5] < NEAR
+    count = fingers.sum(1)
+    side = 0.5 * (joints[:, Keypoint.INDEX_PIP] + joints[:, Keypoint.INDEX_DIP])
+    to_side = side - touch_points(joints)[:, 0, 1]
+    apart = np.linalg.norm(to_side, axis=-1)
+    # A right palm's y axis points to the side of the thumb.
+    across = -(to_side * palm_frames(joints)[..., 1]).sum(-1) / np.maximum(apart, 1e-9)
+    lateral = (across > _ACROSS) & (apart < _SIDE) & ~fingers[:, 1:].any(1)
+    first = joints[:, Keypoint.INDEX_PIP] - joints[:, Keypoint.INDEX_MCP]
+    last = joints[:, Keypoint.INDEX_TIP] - joints[:, Keypoint.INDEX_DIP]
+    along = (first * last).sum(-1)
+    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(last, axis=-1)
+    lateral &= along < _CURLED * lengths
+    power = (away[:, 5] < PALM_NEAR) & (count >= 2)
+
+    a, b, c = np.sort(shape.size)
+    flat, compact = a < _FLAT * b and b > _ROUND * c, c < _COMPACT * a
+    thin = rotation[:, :, int(np.argmin(shape.size))]
+    rim = np.abs((_grip_axis(joints, away) * thin).sum(-1)) < _IN_PLANE
+    disk = flat & rim
+    large = np.sqrt(a * b) > _LARGE
+    in_palm = np.where(
+        disk,
+        GraspType.POWER_DISK,
+        GraspType.POWER_SPHERE
+        if compact
+        else (GraspType.LARGE_DIAMETER if large else GraspType.SMALL_DIAMETER),
+    )
+    by_tips = np.where(
+        disk,
+        GraspType.PRECISION_DISK,
+        GraspType.PRECISION_SPHERE if compact else GraspType.PRISMATIC_4_FINGER,
+    )
+    by_tips = np.where(count == 2, GraspType.TRIPOD, by_tips)
+    by_tips = np.where(count < 2, GraspType.PALMAR_PINCH, by_tips)
+    return np.where(lateral, GraspType.LATERAL, np.where(power, in_palm, by_tips))
+
+
+def _grip_axis(joints: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """``(N, 3)`` unit, from the thumb's pad to the mean pad of the fingers on the object."""
+    pads = touch_points(joints)[:, :, 1]  # (N, 5, 3)
+    # Nearer fingers count more; far ones not at all.
+    share = np.exp(-np.clip(away[:, 1:5], 0, None) / NEAR) + 1e-9
+    mean = (share[..., None] * pads[:, 1:]).sum(1) / share.sum(1)[:, None]
+    axis = mean - pads[:, 0]
+    return axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-9)

@@ -1,0 +1,1 @@
+"""Temporal fusion: how it is trained."""

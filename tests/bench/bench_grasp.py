@@ -1,0 +1,168 @@
+"""Grasps counted: real grasp motion through retargeting and control, on objects in MuJoCo.
+
+``python tests/bench/run.py grasp``, or ``python tests/bench/bench_grasp.py [--trials N]
+[--arms plain,assist,assist_oracle] [--tuning] [--pictures FOLDER]``
+
+Success is the object lifted by 10 cm and held for 2 s. Contestants meet the same trials: the
+operator's hand alone (``plain``); with assist and the action decoder that ships, which is shown
+hand and object without error (``assist``); and with assist that is told what to expect by the
+sequence's own labels (``assist_oracle``): what it could do with a decoder that is never wrong.
+
+Trials are sequences of five people; what there is to set was set on two others (``--tuning``).
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parent)]
+
+from grasp_sequences import (  # noqa: E402
+    Grasp,
+    placements,
+    read_sequences,
+    stand_up,
+    up_directions,
+)
+from grasp_setting import Setting, set_up  # noqa: E402
+from grasp_trial import (  # noqa: E402
+    OUTCOMES,
+    IntentSource,
+    Record,
+    decoded,
+    draw,
+    oracle,
+    retarget,
+    run_trial,
+)
+
+from manip_control.assist_config import AssistConfig  # noqa: E402
+
+ASSIST = AssistConfig(assist=True)
+ARMS: dict[str, Callable[[Setting], IntentSource] | None] = {
+    "plain": None,
+    "assist": lambda setting: decoded(setting, ASSIST.intent_lead),
+    "assist_oracle": lambda setting: oracle(setting, ASSIST.intent_lead),
+}
+TRIALS = 240
+# What was looked at while settings were chosen.
+TUNING = ("subject-01", "subject-02")
+
+
+def measure_grasp(
+    trials: int = TRIALS,
+    arms: tuple[str, ...] = tuple(ARMS),
+    *,
+    tuning: bool = False,
+    pictures: Path | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Success of each contestant, all in all, by object, and why not.
+
+    Args:
+        trials: Most trials, chosen by ``seed``.
+        arms: Contestants, of ARMS.
+        tuning: On the people that settings were chosen with, instead of the others.
+        pictures: Folder for a strip of pictures of each trial; None for none.
+        seed: Of the choice.
+    """
+    outcomes: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    count = 0
+    for grasp in islice(_grasps(tuning, seed), trials):
+        count += 1
+        began = time.process_time()
+        ended = _contest(grasp, arms, pictures and pictures / f"{count:03d}-{grasp.thing}")
+        for name, outcome in ended.items():
+            outcomes[name].append((grasp.thing, outcome))
+        said = ", ".join(f"{name} {outcome}" for name, outcome in ended.items())
+        spent = time.process_time() - began
+        print(f"  {count:3d} {grasp.name} {grasp.thing}: {said} ({spent:.1f} s)", flush=True)
+    return _figures(outcomes, count)
+
+
+def _grasps(tuning: bool, seed: int) -> Iterator[Grasp]:
+    """Recorded grasps in an order of its own for each ``seed``."""
+    sequences = read_sequences()
+    ups = up_directions(sequences)
+    where = placements(sequences, ups)
+    chosen = [sequence for sequence in sequences if (sequence.subject in TUNING) == tuning]
+    for i in np.random.default_rng(seed).permutation(len(chosen)):
+        sequence = chosen[i]
+        grasp = stand_up(sequence, ups[sequence.subject], where[sequence.thing])
+        if grasp is None:
+            print(f"      {sequence.name} {sequence.thing}: never lifted, left out", flush=True)
+        else:
+            yield grasp
+
+
+def _contest(grasp: Grasp, arms: tuple[str, ...], pictures: Path | None) -> dict[str, str]:
+    """Outcome of each contestant in one trial."""
+    setting = set_up(grasp)
+    if setting is None:
+        return dict.fromkeys(arms, "out_of_reach")
+    targets = retarget(setting)
+    ended = {}
+    for name in arms:
+        make = ARMS[name]
+        source = None if make is None else make(setting)
+        record = run_trial(setting, targets, source, config=ASSIST, keep=pictures is not None)
+        ended[name] = record.outcome
+        if record.reason:
+            print(f"      {name}: {record.reason}", flush=True)
+        if pictures is not None:
+            _save(Path(f"{pictures}-{name}-{record.outcome}.png"), setting, record)
+    return ended
+
+
+def _figures(outcomes: dict[str, list[tuple[str, str]]], count: int) -> dict[str, float]:
+    figures = {"grasp_trials": float(count)}
+    for name, rows in outcomes.items():
+        figures[f"grasp_success_{name}"] = np.mean([out == "success" for _, out in rows])
+    for name, rows in outcomes.items():
+        counted = Counter(out for _, out in rows)
+        for outcome in OUTCOMES[1:]:
+            figures[f"grasp_{outcome}_{name}"] = counted[outcome] / len(rows)
+    for name, rows in outcomes.items():
+        for thing in sorted({thing for thing, _ in rows}):
+            won = [out == "success" for one, out in rows if one == thing]
+            figures[f"grasp_success_{name}_{thing}"] = np.mean(won)
+    return {key: float(value) for key, value in figures.items()}
+
+
+def _save(path: Path, setting: Setting, record: Record) -> None:
+    from PIL import Image
+
+    end = setting.hands[-1].stamp
+    moments = [setting.touched, setting.taken + 0.2, setting.taken + 0.7, end]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(setting, record, moments)).save(path)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--trials", type=int, default=TRIALS, help="most trials")
+    parser.add_argument("--arms", default=",".join(ARMS), help="contestants, by commas")
+    parser.add_argument("--tuning", action="store_true", help="on the people settings came from")
+    parser.add_argument("--pictures", type=Path, help="folder for pictures of each trial")
+    given = parser.parse_args()
+    unknown = sorted(set(given.arms.split(",")) - set(ARMS))
+    if unknown:
+        parser.error(f"no such contestants {unknown}; there are {', '.join(ARMS)}")
+    figures = measure_grasp(
+        given.trials, tuple(given.arms.split(",")), tuning=given.tuning, pictures=given.pictures
+    )
+    print(json.dumps({key: round(value, 4) for key, value in figures.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

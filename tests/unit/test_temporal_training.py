@@ -1,0 +1,180 @@
+"""Temporal fusion's observer and training: errors of the sizes that are asked for, and less of
+them afterwards."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from manip_model.temporal import TemporalConfig
+from manip_model.temporal_features import (
+    NUM_ANSWERS,
+    UNIT_PLACE,
+    UNIT_SHAPE,
+    answers,
+    foreseen,
+)
+from manip_perception.temporal import TemporalNetwork
+from manip_training.synthetic.world import SyntheticWorld, WorldConfig
+from manip_training.temporal.fit import FitConfig, Sequences, fit, save, tensors
+from manip_training.temporal.objective import FORESEEN, Truth, temporal_losses
+from manip_training.temporal.observer import Observer, ObserverConfig
+from manip_training.temporal.watched import Watched
+
+RATE, SIZE, FRAMES = 30.0, 16, 60
+SMALL = FitConfig(
+    steps=60, batch=8, frames=16, pool=16, uses=4, model=TemporalConfig(width=32, layers=2)
+)
+
+
+@pytest.fixture(scope="module")
+def joints():
+    motions = SyntheticWorld(WorldConfig(free=0.1), size=64).motions
+    drawn = motions.draw(SIZE, FRAMES + max(FORESEEN), RATE, torch.Generator().manual_seed(1))
+    return drawn.joints.double().numpy()
+
+
+def seen_by(config, joints, seed=0):
+    return Observer(config).see(joints[:, :FRAMES], RATE, np.random.default_rng(seed))
+
+
+def error(moments, joints):
+    return moments.joints - joints[:, :FRAMES]
+
+
+QUIET = ObserverConfig(
+    **{
+        name: (1e-9, 2e-9)
+        for name in ("depth", "depth_noise", "line", "line_noise", "turn", "joint", "joint_noise")
+    },
+    bursts=0.0,
+    losses=0.0,
+)
+
+
+def test_who_errs_in_nothing_but_size_sees_the_truth_larger_or_smaller(joints):
+    moments = seen_by(QUIET, joints)
+    off = error(moments, joints)
+    assert np.abs(off[:, :, 0]).max() < 1e-6 and moments.seen.all()
+    rooted = moments.joints - moments.joints[:, :, :1]
+    true = joints[:, :FRAMES] - joints[:, :FRAMES, :1]
+    scale = (rooted * true).sum((2, 3)) / np.square(true).sum((2, 3))
+    np.testing.assert_allclose(scale, scale[:, :1].repeat(FRAMES, 1), atol=1e-6)
+    assert 0.005 < np.log(scale[:, 0]).std() < 0.1
+
+
+@pytest.mark.parametrize("name", ["depth", "depth_noise", "line", "turn", "joint", "joint_noise"])
+def test_every_kind_of_error_grows_as_it_is_told(name, joints):
+    sizes = []
+    for size in (0.02, 0.04):
+        config = ObserverConfig(**{**vars(QUIET), name: (size, size * 1.0001)})
+        off = error(seen_by(config, joints), joints)
+        still = error(seen_by(QUIET, joints), joints)
+        sizes.append(float((off - still).std()))
+    assert sizes[0] > 1e-4
+    assert sizes[1] == pytest.approx(2 * sizes[0], rel=0.15)
+
+
+def test_errors_hang_together_in_time_and_hands_are_lost(joints):
+    moments = seen_by(ObserverConfig(), joints)
+    rooted = error(moments, joints)[:, :, 12] - error(moments, joints)[:, :, 0]
+    step = rooted[:, 1:] - rooted[:, :-1]
+    assert step.std() < 0.8 * rooted.std()
+    assert 0.005 < 1 - moments.seen.mean() < 0.2
+    assert np.array_equal(moments.joints, seen_by(ObserverConfig(), joints).joints)
+    assert not np.array_equal(moments.joints, seen_by(ObserverConfig(), joints, seed=1).joints)
+
+
+def test_the_truth_costs_least(joints):
+    moments = seen_by(ObserverConfig(), joints)
+    _, now, _ = tensors(moments)
+    truth = Truth.of(torch.from_numpy(joints).float())
+    said = torch.zeros(SIZE, FRAMES, NUM_ANSWERS)
+    named = answers(said)
+    before = temporal_losses(said, now, truth, 1 / RATE)
+    named["shape"][:] = ((truth.shape[:, :FRAMES] - now.shape) / UNIT_SHAPE).flatten(2)
+    named["place"][:] = (truth.place[:, :FRAMES] - now.place) / UNIT_PLACE
+    after = temporal_losses(said, now, truth, 1 / RATE)
+    for name in ("shape", "place", "jitter"):
+        assert after[name] < 0.05 * before[name], name
+    assert after["total"] < before["total"]
+    found = foreseen({k: v.numpy() for k, v in answers(said).items()}, _plain(now), 0.0)
+    np.testing.assert_allclose(found, joints[:, :FRAMES], atol=1e-4)
+
+
+def _plain(now):
+    return type(now)(now.shape.numpy(), now.place.numpy(), now.times)
+
+
+def test_batches_are_a_function_of_their_number():
+    first = Sequences(SMALL).batch(5)
+    again = Sequences(SMALL)
+    again.batch(0)
+    second = again.batch(5)
+    assert np.array_equal(first[0].joints, second[0].joints) and first[2] == second[2]
+    assert first[1].shape == (8, 16 + max(FORESEEN), 21, 3)
+
+
+def test_training_learns_and_its_file_says_the_same(tmp_path):
+    torch.set_num_threads(1)
+    moments, true, rate = Sequences(SMALL).batch(10**6)
+    told, now, times = tensors(moments)
+    truth = Truth.of(torch.from_numpy(true).float())
+
+    def total(network) -> float:
+        with torch.no_grad():
+            return temporal_losses(network(told, times), now, truth, 1 / rate)["total"].item()
+
+    lines = []
+    network = fit(SMALL, lines.append, every=20)
+    assert len(lines) == SMALL.steps // 20 and "jitter" in lines[0]
+    assert total(network) < 0.9 * total(fit(replace(SMALL, steps=1), lines.append))
+    save(network, tmp_path / "temporal.npz")
+    read = TemporalNetwork.read(tmp_path / "temporal.npz")
+    with torch.no_grad():
+        expected = network(told, times)[0].numpy()
+    for frame in range(16):
+        one = {name: value[0, frame].numpy() for name, value in told.items()}
+        said = read.step(one, float(times[0, frame]))
+        np.testing.assert_allclose(said, expected[frame], atol=1e-4)
+
+
+def films(folder, joints, seed, rate=RATE):
+    """What a quiet observer saw, as ``scripts/watch_films.py`` leaves it."""
+    moments = Observer(QUIET).see(joints[:1], rate, np.random.default_rng(seed))
+    fields = {name: value[0] for name, value in vars(moments).items()}
+    np.savez(folder / f"quiet-{seed:05d}.npz", true=joints[0], **fields)
+
+
+def test_watched_films_are_cut_and_turned_together_with_their_truth(tmp_path, joints):
+    with pytest.raises(FileNotFoundError, match="watch_films"):
+        Watched(tmp_path, 16)
+    films(tmp_path, joints, 0)
+    films(tmp_path, joints[1:], 1, 60.0)
+    watched, rng = Watched(tmp_path, 16), np.random.default_rng(0)
+    rates = set()
+    for _ in range(12):
+        moments, true, rate = watched.batch(4, rng)
+        rates.add(rate)
+        assert true.shape == (4, 16 + max(FORESEEN), 21, 3) and moments.joints.shape[:2] == (4, 16)
+        # The observer errs in the hand's size alone.
+        rooted = moments.joints - moments.joints[:, :, :1]
+        size = np.linalg.norm(rooted, axis=-1)[..., 1:]
+        expected = np.linalg.norm(true - true[:, :, :1], axis=-1)[:, :16, 1:]
+        assert np.ptp(size / expected) < 0.3
+        assert np.allclose(moments.joints[:, :, 0], true[:, :16, 0], atol=1e-6)
+        assert np.allclose(np.diff(moments.times), 1 / rate)
+    assert rates == {30.0, 60.0}
+    turned = {round(float(one[0, 0, 0]), 6) for one in watched.batch(6, rng)[1]}
+    assert len(turned) > 4
+
+
+def test_films_are_learnt_from(tmp_path, joints):
+    films(tmp_path, joints, 0)
+    config = replace(SMALL, films=str(tmp_path), films_share=1.0)
+    sequences = Sequences(config)
+    moments, true, rate = sequences.batch(0)
+    assert rate == pytest.approx(RATE) and len(true) == SMALL.batch
+    again = Sequences(config).batch(0)
+    assert np.array_equal(again[1], true) and np.array_equal(again[0].joints, moments.joints)
