@@ -13,6 +13,8 @@ from manip_training.eval_report import format_value
 from manip_training.report_sources import Figure, Source, name_of, read_source
 
 OUT_MD, OUT_JSON = Path("docs/results.md"), Path("docs/results.json")
+# Where benchmarks leave their figures, and where trainings leave themselves.
+MEASURED, RUNS = Path("docs/measured"), Path("runs")
 
 
 def write_report(
@@ -66,12 +68,17 @@ def main(argv: list[str] | None = None) -> None:
     """``manip report [FOLDER …]``: docs/results.md and docs/results.json from run folders."""
     parser = argparse.ArgumentParser(prog="manip report", description=main.__doc__)
     parser.add_argument(
-        "folders", nargs="*", type=Path, help="run folders or figures.json; by default runs/*"
+        "folders",
+        nargs="*",
+        type=Path,
+        help=f"run folders or figures.json; by default {MEASURED}/* and {RUNS}/*",
     )
     parser.add_argument("--md", type=Path, default=OUT_MD, help="where the document goes")
     parser.add_argument("--json", type=Path, default=OUT_JSON, help="where the values go")
     options = parser.parse_args(argv)
-    folders = options.folders or sorted(p for p in Path("runs").glob("*") if p.is_dir())
+    folders = options.folders or sorted(
+        path for place in (MEASURED, RUNS) for path in place.glob("*") if path.is_dir()
+    )
     for problem in write_report(folders, options.md, options.json):
         print(f"left out: {problem}")
     print(f"written to {options.md} and {options.json}")
