@@ -5,7 +5,7 @@
 # make bench  measure everything the README states (takes a while)
 # Arguments of the graph are given in capitals: make sim SOURCE=0 HAND=left VIEWER=false RECORD=bags/one
 SHELL := /bin/bash
-ARGS := SOURCE RATE LOOP CALIBRATION FOV_DEG ESTIMATOR MODEL RUNTIME SMOOTHING HAND MIRROR ACTION HAND_LENGTH VIEWER HOST PORT TOKEN RVIZ MESHES RECORD ARM_SCALE ASSIST HAND_DRIVER ENGAGE PARAMS
+ARGS := SOURCE RATE LOOP CALIBRATION FOV_DEG ESTIMATOR MODEL RUNTIME SMOOTHING BRIDGE HAND MIRROR ACTION HAND_LENGTH VIEWER HOST PORT TOKEN RVIZ MESHES RECORD ARM_SCALE ASSIST HAND_DRIVER ENGAGE PARAMS
 lower = $(shell echo '$(1)' | tr A-Z a-z)
 # HOST is set by some shells to the machine's name: only what is given to make counts.
 given = $(foreach arg,$(ARGS),$(if $(filter command line,$(origin $(arg))),$(call lower,$(arg)):='$($(arg))'))

@@ -108,11 +108,12 @@ def test_mirror_tracks_the_other_hand():
 def test_smoothing_is_as_chosen():
     graph = GRAPHS["perception"]
 
-    def smoothing(**given):
+    def chosen(**given):
         (node,) = (n for n in graph.nodes(graph.resolve(given)) if n.name == "smoothing_node")
-        return node.parameters["smoothing"]
+        return node.parameters
 
-    assert smoothing() == "one_euro" and smoothing(smoothing="temporal") == "temporal"
+    assert chosen() == {"smoothing": "one_euro", "bridge": False}
+    assert chosen(smoothing="temporal", bridge="true") == {"smoothing": "temporal", "bridge": True}
     with pytest.raises(ValueError, match="one_euro, temporal"):
         graph.resolve({"smoothing": "kalman"})
 

@@ -85,6 +85,7 @@ _PERCEPTION = (
         ("auto", *_RUNTIMES),
     ),
     Argument("smoothing", "one_euro", "what smooths hands", ("one_euro", "temporal")),
+    Argument("bridge", "false", "go on through losses of up to half a second", _SWITCH),
     Argument("hand", "right", "which hand drives, and which Allegro is driven", SIDES),
     Argument("mirror", "false", "let the other hand drive, mirrored", _SWITCH),
     Argument("action", "false", "foretell what the hand is about to do", _SWITCH),
@@ -154,7 +155,11 @@ def _perception(a: dict[str, str]) -> list[NodeSpec]:
     nodes = [
         NodeSpec("manip_perception", "camera_node", camera),
         NodeSpec("manip_perception", "hand_pose_node", estimator),
-        NodeSpec("manip_perception", "smoothing_node", {"smoothing": a["smoothing"]}),
+        NodeSpec(
+            "manip_perception",
+            "smoothing_node",
+            {"smoothing": a["smoothing"], "bridge": _true(a, "bridge")},
+        ),
     ]
     # Assistance acts on what is foretold.
     if _true(a, "action") or _true(a, "assist"):
