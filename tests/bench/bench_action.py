@@ -4,10 +4,11 @@
 cameras than training's), whole: gestures, reach, grasp, carry, place, and back. What an estimator
 would have seen of the frames goes through the network, whole sequences at once; frame by frame, as
 in the graph, :class:`manip_perception.action.ActionDecoder` says the same (``tests/unit/
-test_action.py``) and is timed. A grasp is said to begin 0.2 s (four steps) after its probability
-so far ahead has exceeded 0.6, for two frames: with that, onsets of training's own hands were said
-neither early nor late. Its type is the likeliest over the 0.2 s from the onset on, which is what
-the labels' rule looks at; ``_at_once_``: the one that is named in the second frame.
+test_action.py``) and is timed. A grasp is said to begin 0.15 s (three steps) after its probability
+so far ahead has exceeded 0.6, for two frames, and to end when it has fallen below 0.1: with that,
+onsets of training's own hands were said neither early nor late, and hardly any twice. Its type is
+the likeliest over the 0.2 s from the onset on, which is what the labels' rule looks at;
+``_at_once_``: the one that is named in the second frame.
 
 Real hands are those of DexYCB, where ``MANIP_DATA`` names a folder with them.
 """
@@ -35,8 +36,8 @@ from manip_training.action.sight import EXACT, Sight, SightConfig
 RATE, SECONDS, SEED = 30.0, 7.0, 20_000
 _HANDLED, _GESTURES, _ANY = 200, 40, 60
 # How far off an onset may be [s]; from which probability on, at which step, a grasp is
-# said to be; for how many frames; how sure an assistant asks the decoder to be.
-WITHIN, _SAID, _AT, _FRAMES, _SURE = 0.1, 0.6, 3, 2, 0.7
+# said to be, and below which no longer; for how many frames; how sure an assistant asks it to be.
+WITHIN, _SAID, _ENDED, _AT, _FRAMES, _SURE = 0.1, 0.6, 0.1, 2, 2, 0.7
 # How long before it an onset is told, and for how long types are looked at after it [s].
 _LEAD, _LOOK = (_AT + 1) * STEP, 0.2
 
@@ -60,10 +61,12 @@ class Spoken:
     def begun(self, least: float = 0.0) -> list[tuple[float, int, int]]:
         """When grasps were said to begin [s], of which type, and of which at once."""
         said = (self.grasping > _SAID) & (self.confidence >= least)
-        found, held = [], 0
+        found, held, going_on = [], 0, False
         for frame, now in enumerate(said):
             held = held + 1 if now else 0
-            if held == _FRAMES:
+            going_on &= bool(self.grasping[frame] >= _ENDED)
+            if held >= _FRAMES and not going_on:
+                going_on = True
                 first = frame - _FRAMES + 1
                 onset = self.times[first] + _LEAD
                 look = (self.times >= onset) & (self.times <= onset + _LOOK)

@@ -1,12 +1,14 @@
 """Grasps counted: real grasp motion through retargeting and control, on objects in MuJoCo.
 
 ``python tests/bench/run.py grasp``, or ``python tests/bench/bench_grasp.py [--trials N]
-[--arms plain,assist,assist_oracle] [--tuning] [--pictures FOLDER]``
+[--arms plain,assist,assist_oracle,physics] [--tuning] [--pictures FOLDER]``
 
 Success is the object lifted by 10 cm and held for 2 s. Contestants meet the same trials: the
 operator's hand alone (``plain``); with assist and the action decoder that ships, which is shown
 hand and object without error (``assist``); and with assist that is told what to expect by the
-sequence's own labels (``assist_oracle``): what it could do with a decoder that is never wrong.
+sequence's own labels (``assist_oracle``): what it could do with a decoder that is never wrong; and
+that one with its motion refined in simulation before it is made (``physics``, see
+`grasp_refinement.py`: some 30 times the work, so it is named or it is not run).
 
 Trials are sequences of five people; what there is to set was set on two others (``--tuning``).
 """
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parent)]
 
+from grasp_refinement import refined  # noqa: E402
 from grasp_sequences import (  # noqa: E402
     Grasp,
     placements,
@@ -53,7 +56,8 @@ ARMS: dict[str, Callable[[Setting], IntentSource] | None] = {
     "assist": lambda setting: decoded(setting, ASSIST.intent_lead),
     "assist_oracle": lambda setting: oracle(setting, ASSIST.intent_lead),
 }
-TRIALS = 240
+PHYSICS = "physics"
+TRIALS, PHYSICS_TRIALS = 240, 20
 # What was looked at while settings were chosen.
 TUNING = ("subject-01", "subject-02")
 
@@ -70,7 +74,7 @@ def measure_grasp(
 
     Args:
         trials: Most trials, chosen by ``seed``.
-        arms: Contestants, of ARMS.
+        arms: Contestants, of ARMS, and PHYSICS.
         tuning: On the people that settings were chosen with, instead of the others.
         pictures: Folder for a strip of pictures of each trial; None for none.
         seed: Of the choice.
@@ -87,6 +91,16 @@ def measure_grasp(
         spent = time.process_time() - began
         print(f"  {count:3d} {grasp.name} {grasp.thing}: {said} ({spent:.1f} s)", flush=True)
     return _figures(outcomes, count)
+
+
+def measure_refined(trials: int = PHYSICS_TRIALS, seed: int = 0) -> dict[str, float]:
+    """Success with refinement and, on the same trials, without it; see `measure_grasp`."""
+    found = measure_grasp(trials, ("assist_oracle", PHYSICS), seed=seed)
+    return {
+        "grasp_physics_trials": found["grasp_trials"],
+        "grasp_success_physics": found["grasp_success_physics"],
+        "grasp_success_physics_before": found["grasp_success_assist_oracle"],
+    }
 
 
 def _grasps(tuning: bool, seed: int) -> Iterator[Grasp]:
@@ -111,10 +125,17 @@ def _contest(grasp: Grasp, arms: tuple[str, ...], pictures: Path | None) -> dict
         return dict.fromkeys(arms, "out_of_reach")
     targets = retarget(setting)
     ended = {}
+    keep = pictures is not None
     for name in arms:
-        make = ARMS[name]
-        source = None if make is None else make(setting)
-        record = run_trial(setting, targets, source, config=ASSIST, keep=pictures is not None)
+        if name == PHYSICS:
+            source = oracle(setting, ASSIST.intent_lead)
+            rng = np.random.default_rng(len(setting.hands))
+            record, tried = refined(setting, source, ASSIST, rng, keep=keep)
+            print(f"      {name}: {tried} motions tried", flush=True)
+        else:
+            make = ARMS[name]
+            source = None if make is None else make(setting)
+            record = run_trial(setting, targets, source, config=ASSIST, keep=keep)
         ended[name] = record.outcome
         if record.reason:
             print(f"      {name}: {record.reason}", flush=True)
@@ -155,9 +176,10 @@ def main() -> None:
     parser.add_argument("--tuning", action="store_true", help="on the people settings came from")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of each trial")
     given = parser.parse_args()
-    unknown = sorted(set(given.arms.split(",")) - set(ARMS))
+    there = (*ARMS, PHYSICS)
+    unknown = sorted(set(given.arms.split(",")) - set(there))
     if unknown:
-        parser.error(f"no such contestants {unknown}; there are {', '.join(ARMS)}")
+        parser.error(f"no such contestants {unknown}; there are {', '.join(there)}")
     figures = measure_grasp(
         given.trials, tuple(given.arms.split(",")), tuning=given.tuning, pictures=given.pictures
     )

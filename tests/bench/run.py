@@ -1,8 +1,8 @@
 """Everything the README states, measured: prints one table and writes ``bench.json``.
 
 ``python tests/bench/run.py [video] [clip] [retarget] [setup] [model] [overfit] [render] [training]
-[small] [inference]``, all by default; and ``temporal``, ``transition``, ``action``, ``grasp`` and
-``physics``, by name alone.
+[small] [inference]``, all by default; and ``temporal``, ``transition``, ``action``, ``grasp``,
+``refined`` and ``physics``, by name alone.
 Figures of parts that are not run again keep their last value in ``bench.json``. Those of networks
 and physics go to ``docs/measured`` as well, where ``manip report`` finds them.
 """
@@ -72,7 +72,7 @@ REACH = {
 }
 
 # Not among those that are run where none is named: they take long, or need what few have.
-BY_NAME = ("temporal", "transition", "action", "grasp", "physics")
+BY_NAME = ("temporal", "transition", "action", "grasp", "refined", "physics")
 # Parts whose figures a report collects, and what their numbers were drawn from.
 REPORTED = {
     "overfit": "seed 0",
@@ -85,6 +85,7 @@ REPORTED = {
     "transition": "seeds 50000, 60000 and 60001",
     "action": "seeds 20000 to 20002",
     "grasp": "seed 0",
+    "refined": "seed 0",
     "physics": "seed 0",
 }
 
@@ -167,6 +168,11 @@ def parts() -> dict:
 
         return measure_grasp()
 
+    def refined():
+        from bench_grasp import measure_refined
+
+        return measure_refined()
+
     def safety():
         from bench_safety import measure_safety
 
@@ -187,7 +193,13 @@ def parts() -> dict:
         **{"video": video, "clip": clip, "retarget": retarget, "setup": setup},
         **{"model": model, "overfit": overfit, "render": render, "training": training},
         **{"small": small, "inference": inference, "temporal": temporal},
-        **{"transition": transition, "action": action, "grasp": grasp, "physics": physics},
+        **{
+            "transition": transition,
+            "action": action,
+            "grasp": grasp,
+            "refined": refined,
+            "physics": physics,
+        },
     }
 
 

@@ -7,18 +7,26 @@ import torch
 from manip_model.temporal import TemporalConfig, TemporalFusion, frequencies
 from manip_model.temporal_features import (
     FORMAT,
+    MEANS,
     NUM_ANSWERS,
+    ROWS,
+    UNIT_SHAPE,
     Moments,
     answers,
+    belief,
     features,
+    follow,
     foreseen,
+    in_units,
     nothing_carried,
+    placed,
 )
 from manip_perception.temporal import TemporalFilter, TemporalNetwork
 from manip_training.synthetic.world import SyntheticWorld, WorldConfig
+from manip_training.temporal.fit import tensors
 
 SIZE, FRAMES, RATE = 3, 40, 30.0
-CONFIG = TemporalConfig(window=6, width=32, heads=4, layers=4)
+CONFIG = TemporalConfig(window=6, width=32, heads=4, layers=4, direct=24)
 
 
 @pytest.fixture(scope="module")
@@ -85,32 +93,49 @@ def test_features_are_sound_and_no_frame_depends_on_later_ones(moments):
         assert np.array_equal(now.shape[row, before + 1], now.shape[row, before])
 
 
+def test_means_follow_what_is_seen_and_stand_still_while_nothing_is(moments):
+    _, now = features(moments, nothing_carried(SIZE))
+    seen, shape = moments.seen[1], now.shape[1].reshape(FRAMES, -1)
+    first = int(np.argmax(seen))
+    np.testing.assert_allclose(now.means[1, first, :, :63], np.tile(shape[first], (len(MEANS), 1)))
+    last = first
+    for frame in range(first + 1, FRAMES):
+        means = now.means[1, frame, :, :63]
+        if not seen[frame]:
+            assert np.array_equal(means, now.means[1, frame - 1, :, :63])
+            continue
+        keep = np.exp(-(moments.times[1, frame] - moments.times[1, last]) / np.array(MEANS))
+        before = now.means[1, frame - 1, :, :63]
+        expected = keep[:, None] * before + (1 - keep[:, None]) * shape[frame]
+        np.testing.assert_allclose(means, expected, atol=1e-12)
+        last = frame
+
+
 def test_a_frame_at_a_time_says_what_all_at_once_do(network, moments):
     said, _ = whole(network, moments)
+    _, seen = tensors(moments)
+    hands = seen.followed(answers(torch.from_numpy(said))).numpy()
     stream = TemporalFilter(in_numpy(network))
     for row in range(SIZE):
         stream.reset()
         for frame in range(FRAMES):
-            found, carried = stream.update(part(moments, row, slice(frame, frame + 1)))
+            found, hand = stream.update(part(moments, row, slice(frame, frame + 1)))
             flat = np.concatenate([value.ravel() for value in found.values()])
             np.testing.assert_allclose(flat, said[row, frame], atol=2e-4)
-        assert carried.shape.shape == (1, 1, 21, 3)
+            np.testing.assert_allclose(hand[0, 0], hands[row, frame], atol=2e-3)
 
 
 def test_nothing_beyond_the_window_is_heard(network, moments):
-    said, _ = whole(network, moments)
+    row = int(np.argmax(moments.seen[:, 0]))
+    said, _ = whole(network, part(moments, row, slice(None)))
     # Of four layers each hears five frames back.
     far = 4 * (CONFIG.window - 1) + 1
-    changed = part(moments, 1, slice(None))
+    changed = part(moments, row, slice(None))
     changed.confidence = changed.confidence.copy()
-    changed.seen = changed.seen.copy()
-    changed.seen[0, 0] = True
-    changed.joints = np.where(changed.seen[..., None, None], moments.joints[1:2], np.nan)
-    changed.joints[0, 0] = changed.joints[0, 5] if moments.seen[1, 5] else 0.3
-    changed.confidence[0, 0] = 0.1
+    changed.confidence[0, 0] -= 0.4
     other, _ = whole(network, changed)
-    np.testing.assert_allclose(other[0, far + 1 :], said[1, far + 1 :], atol=1e-5)
-    assert np.abs(other[0, 1] - said[1, 1]).max() > 1e-3
+    np.testing.assert_allclose(other[0, far + 1 :], said[0, far + 1 :], atol=1e-5)
+    assert np.abs(other[0, 1] - said[0, 1]).max() > 1e-3
 
 
 def test_time_counts_from_any_moment(network, moments):
@@ -122,21 +147,43 @@ def test_time_counts_from_any_moment(network, moments):
     np.testing.assert_allclose(later, said, atol=1e-3)
 
 
-def test_an_answer_of_zeros_is_the_hand_as_it_was_seen(moments):
+def test_who_believes_all_and_corrects_nothing_gives_the_hand_as_it_was_seen(moments):
     _, now = features(moments, nothing_carried(SIZE))
-    said = answers(np.zeros((SIZE, FRAMES, NUM_ANSWERS)))
-    found = foreseen(said, now, 0.05)
+    seen = moments.seen.astype(float)
+    gain = np.ones((SIZE, FRAMES, 23))
+    still = np.zeros((SIZE, FRAMES, ROWS, 3))
+    hands = follow(in_units(now), still, belief(gain, seen, seen), seen, still[:, 0], still[:, 0])
+    found = placed(np.stack(hands, 1))
     np.testing.assert_allclose(found[moments.seen], moments.joints[moments.seen], atol=1e-6)
 
 
-def test_speed_and_acceleration_carry_it_ahead(moments):
-    _, now = features(moments, nothing_carried(SIZE))
-    flat = np.zeros((SIZE, FRAMES, NUM_ANSWERS))
-    said = answers(flat)
-    said["shape_speed"][..., :] = 1.0
-    said["shape_acceleration"][..., :] = 2.0
-    moved = foreseen(said, now, 0.1) - foreseen(said, now, 0.0)
-    np.testing.assert_allclose(moved, 0.01 * (0.1 + 0.01), atol=1e-6)
+def test_the_first_hand_is_taken_as_it_comes_and_what_is_not_seen_moves_nothing():
+    gain = np.full((1, 4, 23), 0.25)
+    gain[..., 22] = 0.5
+    found = belief(gain, np.array([[0.0, 1, 1, 0]]), np.array([[0.0, 0, 1, 1]]))[0]
+    assert (found[0] == 0).all() and (found[1] == 1).all() and (found[3] == 0).all()
+    assert (found[2, :-1] == 0.25).all() and found[2, -1].tolist() == [0.25, 0.25, 0.5]
+
+
+def test_a_hand_goes_where_it_is_led_and_on_at_its_speed():
+    led, nothing = np.zeros((1, 3, ROWS, 3)), np.zeros((1, ROWS, 3))
+    led[:, 0], speed = 4.0, np.full((1, 3, ROWS, 3), 10.0)
+    share = np.array([0.5, 0.0, 0.0]).reshape(1, 3, 1, 1) * np.ones((1, 3, ROWS, 3))
+    hands = follow(led, speed, share, np.array([[0.0, 0.1, 0.2]]), nothing, nothing)
+    assert [float(hand[0, 0, 0]) for hand in hands] == [2.0, 3.0, 5.0]
+
+
+def test_speed_and_acceleration_carry_it_ahead():
+    said = answers(np.zeros((1, 1, NUM_ANSWERS)))
+    said["speed"] += 1.0
+    said["acceleration"] += 2.0
+    hand = np.zeros((1, 1, ROWS, 3))
+    assert np.allclose(foreseen(said, hand, 0.1), 0.1 + 0.01)
+    moved = placed(foreseen(said, hand, 0.1)) - placed(hand)
+    assert np.allclose((moved - moved[..., :1, :])[..., 1:, :], 0.0, atol=1e-12)
+    said["speed"][..., 1, 0] = 3.0
+    bent = placed(foreseen(said, hand, 0.1)) - placed(hand)
+    assert np.isclose(bent[0, 0, 1, 0] - bent[0, 0, 0, 0], 0.2 * UNIT_SHAPE)
 
 
 def test_files_that_hold_no_weights_are_named(tmp_path, network):

@@ -8,17 +8,16 @@ import pytest
 import torch
 
 from manip_model.temporal import TemporalConfig
-from manip_model.temporal_features import (
-    NUM_ANSWERS,
-    UNIT_PLACE,
-    UNIT_SHAPE,
-    answers,
-    foreseen,
-)
+from manip_model.temporal_features import NUM_ANSWERS, UNIT_PLACE, UNIT_SHAPE, answers, placed
 from manip_perception.temporal import TemporalNetwork
 from manip_training.synthetic.world import SyntheticWorld, WorldConfig
-from manip_training.temporal.fit import FitConfig, Sequences, fit, save, tensors
-from manip_training.temporal.objective import FORESEEN, Truth, temporal_losses
+from manip_training.temporal.fit import FitConfig, Sequences, fit, save, stilled, tensors
+from manip_training.temporal.objective import (
+    FORESEEN,
+    Truth,
+    correction_loss,
+    temporal_losses,
+)
 from manip_training.temporal.observer import Observer, ObserverConfig
 from manip_training.temporal.watched import Watched
 
@@ -88,23 +87,50 @@ def test_errors_hang_together_in_time_and_hands_are_lost(joints):
 
 def test_the_truth_costs_least(joints):
     moments = seen_by(ObserverConfig(), joints)
-    _, now, _ = tensors(moments)
+    _, seen = tensors(moments)
     truth = Truth.of(torch.from_numpy(joints).float())
     said = torch.zeros(SIZE, FRAMES, NUM_ANSWERS)
     named = answers(said)
-    before = temporal_losses(said, now, truth, 1 / RATE)
-    named["shape"][:] = ((truth.shape[:, :FRAMES] - now.shape) / UNIT_SHAPE).flatten(2)
-    named["place"][:] = (truth.place[:, :FRAMES] - now.place) / UNIT_PLACE
-    after = temporal_losses(said, now, truth, 1 / RATE)
-    for name in ("shape", "place", "jitter"):
+    before = temporal_losses(said, seen, truth, 1 / RATE)
+    whole = torch.cat((truth.shape / UNIT_SHAPE, truth.place[..., None, :] / UNIT_PLACE), -2)
+    named["correction"][:] = whole[:, :FRAMES] - seen.hand
+    named["gain"][:] = 20.0
+    named["speed"][:] = RATE * (whole[:, 1 : FRAMES + 1] - whole[:, :FRAMES])
+    # Nothing is to be known before anything is seen.
+    seen.seen[:, 0] = 1.0
+    after = temporal_losses(said, seen, truth, 1 / RATE)
+    for name in ("shape", "place", "drift", "jitter"):
         assert after[name] < 0.05 * before[name], name
     assert after["total"] < before["total"]
-    found = foreseen({k: v.numpy() for k, v in answers(said).items()}, _plain(now), 0.0)
+    found = placed(seen.followed(named).numpy())
     np.testing.assert_allclose(found, joints[:, :FRAMES], atol=1e-4)
 
 
-def _plain(now):
-    return type(now)(now.shape.numpy(), now.place.numpy(), now.times)
+def test_a_correction_costs_what_is_left_of_the_hands_that_are_seen(joints):
+    moments = seen_by(ObserverConfig(losses=2.0), joints)
+    _, seen = tensors(moments)
+    truth = Truth.of(torch.from_numpy(joints[:, :FRAMES]).float())
+    whole = torch.cat((truth.shape / UNIT_SHAPE, truth.place[..., None, :] / UNIT_PLACE), -2)
+    right = (whole - seen.hand).flatten(2)
+    assert (seen.seen == 0).any()
+    wrong = correction_loss(torch.zeros_like(right), seen.hand, seen.seen, truth)
+    # What is not seen is nobody's fault.
+    right = right * seen.seen[..., None]
+    found = correction_loss(right, seen.hand, seen.seen, truth)
+    assert found["total"] < 0.01 * wrong["total"]
+
+
+def test_some_motions_come_to_rest_and_the_others_stay_as_they_are(joints):
+    rng = np.random.default_rng(0)
+    assert np.allclose(stilled(joints, RATE, 0.0, rng), joints)
+    found = stilled(joints, RATE, 1.0, rng)
+    moves = np.abs(np.diff(found, axis=1)).max((2, 3))
+    assert (moves[:, -5:].max(1) < 1e-9).mean() > 0.6
+    assert (moves[:, 0] > 1e-6).any() and np.isfinite(found).all()
+    # On the way there it slows down.
+    assert moves.max() <= np.abs(np.diff(joints, axis=1)).max() + 1e-9
+    some = stilled(joints, RATE, 0.5, rng)
+    assert 0 < sum(np.allclose(a, b) for a, b in zip(some, joints, strict=True)) < SIZE
 
 
 def test_batches_are_a_function_of_their_number():
@@ -119,12 +145,12 @@ def test_batches_are_a_function_of_their_number():
 def test_training_learns_and_its_file_says_the_same(tmp_path):
     torch.set_num_threads(1)
     moments, true, rate = Sequences(SMALL).batch(10**6)
-    told, now, times = tensors(moments)
+    told, seen = tensors(moments)
     truth = Truth.of(torch.from_numpy(true).float())
 
     def total(network) -> float:
         with torch.no_grad():
-            return temporal_losses(network(told, times), now, truth, 1 / rate)["total"].item()
+            return temporal_losses(network(told, seen.times), seen, truth, 1 / rate)["total"].item()
 
     lines = []
     network = fit(SMALL, lines.append, every=20)
@@ -133,11 +159,41 @@ def test_training_learns_and_its_file_says_the_same(tmp_path):
     save(network, tmp_path / "temporal.npz")
     read = TemporalNetwork.read(tmp_path / "temporal.npz")
     with torch.no_grad():
-        expected = network(told, times)[0].numpy()
+        expected = network(told, seen.times)[0].numpy()
     for frame in range(16):
         one = {name: value[0, frame].numpy() for name, value in told.items()}
-        said = read.step(one, float(times[0, frame]))
+        said = read.step(one, float(seen.times[0, frame]))
         np.testing.assert_allclose(said, expected[frame], atol=1e-4)
+
+
+def test_what_an_estimator_always_gets_wrong_is_learnt_first_and_kept(tmp_path, joints):
+    torch.set_num_threads(1)
+    moments = Observer(QUIET).see(joints[:, :FRAMES], RATE, np.random.default_rng(0))
+    # All hands are seen a fifth too large.
+    wrist = moments.joints[:, :, :1]
+    moments.joints = wrist + 1.2 * (moments.joints - wrist)
+    for row in range(SIZE):
+        fields = {name: value[row] for name, value in vars(moments).items()}
+        np.savez(tmp_path / f"large-{row:05d}.npz", true=joints[row], **fields)
+    config = replace(
+        SMALL,
+        films=str(tmp_path),
+        films_share=1.0,
+        steps=1,
+        direct_steps=150,
+        model=TemporalConfig(width=32, layers=2, direct=64),
+    )
+    lines = []
+    network = fit(config, lines.append, every=50)
+    sizes = [float(line.split("shape ")[1].split()[0]) for line in lines[:3]]
+    assert sizes[-1] < 0.7 * sizes[0]
+    assert not any(p.requires_grad for p in network.direct.parameters()) and not network.training
+    told, seen = tensors(moments)
+    with torch.no_grad():
+        correction = network.corrected(told).unflatten(-1, (-1, 3))
+    left = seen.hand[:, :, 1:-1] + correction[:, :, 1:-1]
+    grown = seen.hand[:, :, 1:-1].norm(dim=-1) / left.norm(dim=-1)
+    assert 1.05 < grown.median() < 1.35
 
 
 def films(folder, joints, seed, rate=RATE):

@@ -13,5 +13,5 @@ class ActionNetwork(TemporalFusion):
     """From ``ACTION_TOLD`` of each frame to ``ACTION_ANSWERS``."""
 
     def __init__(self, config: TemporalConfig | None = None):
-        config = config or TemporalConfig(window=24, width=64, heads=4, layers=3)
+        config = config or TemporalConfig(window=24, width=96, heads=4, layers=3)
         super().__init__(config, ACTION_TOLD, NUM_ACTION_ANSWERS)

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from manip_model.light_layer import LightLayer
 from manip_model.temporal_features import (
+    ANSWERS,
     NUM_ANSWERS,
     NUM_CONTACT_FEATURES,
+    NUM_FRAME_FEATURES,
     NUM_HAND_FEATURES,
     NUM_OBJECT_FEATURES,
 )
@@ -28,6 +31,7 @@ MODALITIES = {
 }
 # Slowest and fastest turn of a rotary embedding [rad/s]: a window and the step of a camera.
 _SLOWEST, _FASTEST = 2.0, 60.0
+_DROPPED = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +42,15 @@ class TemporalConfig:
         window: Frames that are looked at, this one included.
         width, heads, layers: Of the transformer; the lower half of the layers looks at each
             modality by itself.
+        direct: Width of a perceptron that corrects each hand by what the frame alone tells of it:
+            what an estimator always gets wrong of such a hand. 0 for none.
     """
 
     window: int = 16
     width: int = 96
     heads: int = 4
     layers: int = 4
+    direct: int = 0
 
     def __post_init__(self):
         if self.window < 1 or self.layers < 1:
@@ -82,12 +89,16 @@ class TemporalFusion(nn.Module):
             }
         )
         self.modality = nn.Parameter(0.5 * torch.randn(len(told), width))
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(LightLayer(width, config.heads) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.answer = nn.Linear(width, answers)
+        self.direct = None
+        if config.direct:
+            self.direct = _perceptron(NUM_FRAME_FEATURES, config.direct, ANSWERS["correction"])
         # At first the hand as it was seen.
-        nn.init.normal_(self.answer.weight, std=1e-3)
-        nn.init.zeros_(self.answer.bias)
+        for last in (self.answer, *([self.direct[-1]] if self.direct else [])):
+            nn.init.normal_(last.weight, std=1e-3)
+            nn.init.zeros_(last.bias)
 
     def forward(self, told: dict[str, Tensor], times: Tensor) -> Tensor:
         """``(B, T, answers)``, see :mod:`manip_model.temporal_features`.
@@ -109,32 +120,28 @@ class TemporalFusion(nn.Module):
         for number, layer in enumerate(self.layers):
             lower = number < self.config.layers // 2
             tokens = layer(tokens, turn, own if lower else near)
-        return self.answer(self.norm(tokens[:, ::kinds]))
+        answer = self.answer(self.norm(tokens[:, ::kinds]))
+        if self.direct is None:
+            return answer
+        return answer + F.pad(self.corrected(told), (0, answer.shape[-1] - ANSWERS["correction"]))
+
+    def corrected(self, told: dict[str, Tensor]) -> Tensor:
+        """``(…, 66)`` the perceptron's part of the correction, which comes first in the answer."""
+        return self.direct(next(iter(told.values()))[..., :NUM_FRAME_FEATURES])
 
 
-class _Layer(nn.Module):
-    """Pre-norm attention and perceptron."""
-
-    def __init__(self, config: TemporalConfig):
-        super().__init__()
-        width, self.heads = config.width, config.heads
-        self.norm_attention = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in self.query_key_value(self.norm_attention(x)).chunk(3, -1)
-        )
-        q, k = _turned(q, turn), _turned(k, turn)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.out(seen.transpose(1, 2).flatten(2))
-        return x + self.mlp(self.norm_mlp(x))
+def _perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers. A few hundred films have fewer hands in them than it could learn by
+    heart, so it never hears all of what it knows."""
+    return nn.Sequential(
+        nn.Linear(inputs, width),
+        nn.GELU(),
+        nn.Dropout(_DROPPED),
+        nn.Linear(width, width),
+        nn.GELU(),
+        nn.Dropout(_DROPPED),
+        nn.Linear(width, outputs),
+    )
 
 
 def frequencies(config: TemporalConfig) -> list[float]:
@@ -149,9 +156,3 @@ def rotary(times: Tensor, config: TemporalConfig) -> tuple[Tensor, Tensor]:
     rates = torch.tensor(frequencies(config), device=times.device, dtype=torch.float64)
     angle = (times.double()[..., None] * rates)[:, None]
     return angle.cos().float(), angle.sin().float()
-
-
-def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    cosine, sine = turn
-    first, second = x.chunk(2, -1)
-    return torch.cat((first * cosine - second * sine, first * sine + second * cosine), -1)

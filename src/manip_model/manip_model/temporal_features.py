@@ -1,18 +1,23 @@
 """What temporal fusion is told of each frame, and how its answer becomes a hand. Without torch.
 
-A frame is told by itself and by what changed since the last one that showed a hand, never by its
-place in the window, so that what was computed of earlier frames holds for later ones as well. All
-of right hands: left ones are seen in the mirror.
+A frame is told by itself, by what changed since the last one that showed a hand, and by how it
+differs from what was seen on average for longer than the window, never by its place in the window,
+so that what was computed of earlier frames holds for later ones as well. All of right hands: left
+ones are seen in the mirror.
+
+What the network says is how the hand that was seen is wrong, how far to believe it, and how it
+moves: :func:`follow` then leads a hand of its own towards it, as a Kalman filter would whose gains
+were learnt. So it remembers for as long as gains are small, whatever the window.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from manip_core.hand_skeleton import NUM_KEYPOINTS, Keypoint
 
 # Of the file that training writes.
-FORMAT = "manip-temporal-1"
+FORMAT = "manip-temporal-2"
 NUM_OBJECT_FEATURES, NUM_CONTACT_FEATURES = 10, 14
 # A hand of units of about one: shape and place [m], changes from frame to frame [m], deviations.
 _SHAPE, _CHANGE, _DEVIATION = 0.05, 0.01, 0.01
@@ -22,20 +27,31 @@ _MOST_CHANGE = 5.0
 # sight and the logarithm of its depth.
 UNIT_SHAPE, UNIT_PLACE = 0.01, 0.01
 _JOINTS = 3 * NUM_KEYPOINTS
-NUM_HAND_FEATURES = 2 * _JOINTS + NUM_KEYPOINTS + 3 + 3 + 3
-# Its answer: change of shape and place; deviations; speed and acceleration of shape and place
-# [units a second]; touch of the four fingers.
+# Time constants of the means of what was seen [s]: of a gesture, and of an estimator's mood.
+MEANS = (0.15, 1.0)
+# Of a hand: what the frame tells by itself, then how that differs from others, then the rest.
+NUM_FRAME_FEATURES = _JOINTS + 3 + NUM_KEYPOINTS + 3
+NUM_HAND_FEATURES = NUM_FRAME_FEATURES + (1 + len(MEANS)) * (_JOINTS + 3) + 3
+# A hand in the network's units: a row for each joint against the wrist, one for the wrist's place.
+ROWS = NUM_KEYPOINTS + 1
+# Its answer: what is wrong with the hand that was seen; how far each joint is believed, and the
+# place across the line of sight and along it (before the sigmoid); deviations; speed and
+# acceleration [units a second]; touch of the four fingers.
 ANSWERS = {
-    "shape": _JOINTS,
-    "place": 3,
-    "shape_log_variance": _JOINTS,
-    "place_log_variance": 3,
-    "shape_speed": _JOINTS,
-    "place_speed": 3,
-    "shape_acceleration": _JOINTS,
-    "place_acceleration": 3,
+    "correction": 3 * ROWS,
+    "gain": NUM_KEYPOINTS + 2,
+    "log_variance": 3 * ROWS,
+    "speed": 3 * ROWS,
+    "acceleration": 3 * ROWS,
     "contact": 4,
 }
+# Which of the gains moves which number of a hand.
+_GAIN_OF = np.concatenate(
+    (
+        np.repeat(np.arange(NUM_KEYPOINTS)[:, None], 3, axis=1),
+        [[NUM_KEYPOINTS, NUM_KEYPOINTS, NUM_KEYPOINTS + 1]],
+    )
+)
 NUM_ANSWERS = sum(ANSWERS.values())
 
 
@@ -73,17 +89,23 @@ class Carried:
         shape: ``(B, T, 21, 3)`` joints against the wrist [m].
         place: ``(B, T, 3)`` x/z, y/z and log z of the wrist.
         times: ``(B, T)`` when that was [s]; -inf before the first.
+        means: ``(B, T, len(MEANS), 66)`` of shape and place, as they were seen, over time.
     """
 
     shape: np.ndarray
     place: np.ndarray
     times: np.ndarray
+    means: np.ndarray
 
 
 def nothing_carried(size: int) -> Carried:
     """Before anything was seen."""
-    shape = np.zeros((size, 1, NUM_KEYPOINTS, 3))
-    return Carried(shape, np.zeros((size, 1, 3)), np.full((size, 1), -np.inf))
+    return Carried(
+        np.zeros((size, 1, NUM_KEYPOINTS, 3)),
+        np.zeros((size, 1, 3)),
+        np.full((size, 1), -np.inf),
+        np.zeros((size, 1, len(MEANS), _JOINTS + 3)),
+    )
 
 
 def carry(moments: Moments, before: Carried) -> tuple[Carried, Carried]:
@@ -96,7 +118,7 @@ def carry(moments: Moments, before: Carried) -> tuple[Carried, Carried]:
     joints = np.where(moments.seen[..., None, None], moments.joints, 1.0)
     wrist = joints[:, :, Keypoint.WRIST]
     depth = np.maximum(wrist[..., 2:], 0.02)
-    own = Carried(
+    own = (
         joints - wrist[:, :, None],
         np.concatenate((wrist[..., :2] / depth, np.log(depth)), -1),
         np.where(moments.seen, moments.times, -np.inf),
@@ -106,11 +128,35 @@ def carry(moments: Moments, before: Carried) -> tuple[Carried, Carried]:
     row = np.where(moments.seen, np.arange(1, frames + 1), 0)
     row = np.maximum.accumulate(np.pad(row, ((0, 0), (1, 0))), 1)
     which = np.arange(len(row))[:, None]
+    earlier = (before.shape, before.place, before.times)
     values = [
-        np.concatenate((getattr(before, f.name), getattr(own, f.name)), 1)[which, row]
-        for f in fields(Carried)
+        np.concatenate((old[:, -1:], new), 1)[which, row]
+        for old, new in zip(earlier, own, strict=True)
     ]
+    means = _means(values, moments.seen, before.means[:, -1])
+    values.append(np.concatenate((before.means[:, -1:], means), 1))
     return Carried(*(v[:, :-1] for v in values)), Carried(*(v[:, 1:] for v in values))
+
+
+def _means(values: list[np.ndarray], seen: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """``(B, T, len(MEANS), 66)``: exponential means that stand still while nothing is seen.
+
+    Args:
+        values: Shape, place and times ``(B, 1 + T, …)``, that before the frames first.
+        seen: ``(B, T)`` bool.
+        mean: ``(B, len(MEANS), 66)`` before the frames.
+    """
+    shape, place, times = values
+    hands = np.concatenate((shape.reshape(*times.shape, -1), place), -1)
+    out = []
+    for frame in range(seen.shape[1]):
+        # An infinite gap takes the first hand as it is.
+        gap = np.full(len(seen), np.inf)
+        np.subtract(times[:, frame + 1], times[:, frame], gap, where=np.isfinite(times[:, frame]))
+        share = np.where(seen[:, frame, None], 1 - np.exp(-gap[:, None] / MEANS), 0.0)
+        mean = mean + share[..., None] * (hands[:, frame + 1, None] - mean)
+        out.append(mean)
+    return np.stack(out, 1)
 
 
 def features(moments: Moments, before: Carried) -> tuple[dict[str, np.ndarray], Carried]:
@@ -123,16 +169,22 @@ def features(moments: Moments, before: Carried) -> tuple[dict[str, np.ndarray], 
     """
     last, now = carry(moments, before)
     seen = moments.seen[..., None]
+    frames = seen.shape[:2]
     known = np.isfinite(last.times)[..., None] & seen
     change = np.where(known[..., None], now.shape - last.shape, 0.0) / _CHANGE
     moved = np.where(known, now.place - last.place, 0.0) / UNIT_PLACE
     gap = np.where(np.isfinite(last.times), moments.times - last.times, 1.0)
+    hands = np.concatenate((now.shape.reshape(*frames, -1), now.place), -1)
+    unlike = np.where(seen[..., None], hands[:, :, None] - now.means, 0.0) / _CHANGE
     told = (
-        np.where(seen[..., None], now.shape, 0.0).reshape(*seen.shape[:2], -1) / _SHAPE,
-        _bounded(change).reshape(*seen.shape[:2], -1),
-        np.where(seen, np.log1p(moments.deviation.mean(-1) / _DEVIATION), 0.0),
+        np.where(seen[..., None], now.shape, 0.0).reshape(*frames, -1) / _SHAPE,
         np.where(seen, now.place, 0.0),
+        np.where(seen, np.log1p(moments.deviation.mean(-1) / _DEVIATION), 0.0),
+        # Across and along the line of sight: each estimator has its own.
+        np.where(seen, np.log1p(moments.deviation.mean(-2) / _DEVIATION), 0.0),
+        _bounded(change).reshape(*frames, -1),
         _bounded(moved),
+        _bounded(unlike).reshape(*frames, -1),
         np.where(seen, moments.confidence[..., None], 0.0),
         seen,
         np.minimum(gap, 1.0)[..., None],
@@ -148,33 +200,71 @@ def _bounded(units: np.ndarray) -> np.ndarray:
 
 
 def answers(values):
-    """The network's ``(…, NUM_ANSWERS)`` by name; an array or a tensor."""
+    """The network's ``(…, NUM_ANSWERS)`` by name; an array or a tensor. Those of a hand's size are
+    ``(…, ROWS, 3)``."""
     found, first = {}, 0
     for name, count in ANSWERS.items():
         found[name] = values[..., first : first + count]
+        if count == 3 * ROWS:
+            found[name] = found[name].reshape(*values.shape[:-1], ROWS, 3)
         first += count
     return found
 
 
-def placed(shape: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Joints ``(…, 21, 3)`` [m] of a shape ``(…, 21, 3)`` and a place ``(…, 3)``."""
+def in_units(hands: Carried) -> np.ndarray:
+    """``(B, T, ROWS, 3)`` of hands as they were carried on."""
+    return np.concatenate((hands.shape / UNIT_SHAPE, hands.place[..., None, :] / UNIT_PLACE), -2)
+
+
+def placed(hand: np.ndarray) -> np.ndarray:
+    """Joints ``(…, 21, 3)`` [m] of a hand ``(…, ROWS, 3)`` in the network's units."""
+    place = UNIT_PLACE * hand[..., -1, :]
     depth = np.exp(place[..., 2:])
     wrist = np.concatenate((place[..., :2] * depth, depth), -1)
-    return shape + wrist[..., None, :]
+    return UNIT_SHAPE * hand[..., :-1, :] + wrist[..., None, :]
 
 
-def foreseen(said: dict[str, np.ndarray], now: Carried, ahead: float) -> np.ndarray:
-    """Joints ``(B, T, 21, 3)`` [m], so many seconds ``ahead`` of each frame.
+def belief(gain, seen, known):
+    """How far a hand is led to what is seen, ``(…, ROWS, 3)``; arrays or tensors.
+
+    Args:
+        gain: ``(…, 23)`` of the answers, after the sigmoid.
+        seen: ``(…)`` 1 where a hand is seen, else 0.
+        known: ``(…)`` 1 where one was seen before: the first is taken as it comes.
+    """
+    seen, known = seen[..., None, None], known[..., None, None]
+    return seen * (1 - known * (1 - gain[..., _GAIN_OF]))
+
+
+def follow(seen, speed, belief, gaps, hand, before) -> list:
+    """T hands ``(B, ROWS, 3)`` that go where they are led; arrays or tensors.
+
+    Each is carried on by the speed that was said of the one before it, and led towards the hand
+    that is seen.
+
+    Args:
+        seen: ``(B, T, ROWS, 3)`` as seen and corrected.
+        speed: ``(B, T, ROWS, 3)`` [units a second].
+        belief: ``(B, T, ROWS, 3)`` of :func:`belief`.
+        gaps: ``(B, T)`` time since the frame before [s].
+        hand: ``(B, ROWS, 3)`` before the frames.
+        before: ``(B, ROWS, 3)`` its speed.
+    """
+    out = []
+    for frame in range(seen.shape[1]):
+        carried = hand + gaps[:, frame, None, None] * before
+        hand = carried + belief[:, frame] * (seen[:, frame] - carried)
+        before = speed[:, frame]
+        out.append(hand)
+    return out
+
+
+def foreseen(said: dict, hand, ahead: float):
+    """Hands ``(…, ROWS, 3)``, so many seconds ``ahead`` of each frame; arrays or tensors.
 
     Args:
         said: :func:`answers`.
-        now: The hands that were carried on.
-        ahead: [s]; 0 for the frame itself.
+        hand: ``(…, ROWS, 3)`` of :func:`follow`.
+        ahead: [s].
     """
-
-    def moved(name: str) -> np.ndarray:
-        speed, acceleration = said[f"{name}_speed"], said[f"{name}_acceleration"]
-        return said[name] + ahead * speed + 0.5 * ahead**2 * acceleration
-
-    shape = now.shape + UNIT_SHAPE * moved("shape").reshape(now.shape.shape)
-    return placed(shape, now.place + UNIT_PLACE * moved("place"))
+    return hand + ahead * said["speed"] + 0.5 * ahead**2 * said["acceleration"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from manip_model.hand_state import NUM_BENDS
+from manip_model.light_layer import LightLayer
 from manip_model.rotations import matrix_from_rotvec
 from manip_model.transition_features import NUM_ANSWERS, NUM_HAND_ANSWERS, NUM_TOLD, NUM_VALUES
 
@@ -55,7 +56,9 @@ class TransitionNetwork(nn.Module):
         width = config.width
         self.embed = nn.Sequential(nn.Linear(told, width), nn.GELU(), nn.Linear(width, width))
         self.number = nn.Parameter(0.5 * torch.randn(NUM_VALUES, width))
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            LightLayer(config.width, config.heads) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.answer = nn.Linear(width, answers)
         self.hand = nn.Linear(width, NUM_HAND_ANSWERS)
@@ -76,30 +79,6 @@ class TransitionNetwork(nn.Module):
             tokens = layer(tokens)
         tokens = self.norm(tokens)
         return self.answer(tokens), self.hand(tokens.mean(1))
-
-
-class _Layer(nn.Module):
-    """Pre-norm attention and perceptron."""
-
-    def __init__(self, config: TransitionConfig):
-        super().__init__()
-        width, self.heads = config.width, config.heads
-        self.norm_attention = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in self.query_key_value(self.norm_attention(x)).chunk(3, -1)
-        )
-        seen = F.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(seen.transpose(1, 2).flatten(2))
-        return x + self.mlp(self.norm_mlp(x))
 
 
 def joints_dm(values: Tensor, palm: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.special import erf
+from scipy.special import erf, expit
 
 from manip_model.temporal_features import (
     FORMAT,
-    Carried,
+    NUM_FRAME_FEATURES,
+    ROWS,
     Moments,
     answers,
+    belief,
     features,
+    follow,
+    in_units,
     nothing_carried,
 )
 
@@ -76,19 +80,28 @@ class TemporalNetwork:
         for number in range(self._layers):
             tokens = self._layer(number, tokens, turn)
         hand = _norm(tokens[0], self._w["norm.weight"], self._w["norm.bias"])
-        return hand @ self._w["answer.weight"] + self._w["answer.bias"]
+        answer = self._linear("answer", hand)
+        if "direct.0.weight" in self._w:
+            x = next(iter(told.values()))[:NUM_FRAME_FEATURES]
+            for layer in ("direct.0", "direct.3"):
+                x = _gelu(self._linear(layer, x))
+            correction = self._linear("direct.6", x)
+            answer[: len(correction)] += correction
+        return answer
 
     def _embedded(self, name: str, value: np.ndarray) -> np.ndarray:
         return self._perceptron(f"embed.{name}", value)
 
+    def _linear(self, name: str, x: np.ndarray) -> np.ndarray:
+        return x @ self._w[f"{name}.weight"] + self._w[f"{name}.bias"]
+
     def _perceptron(self, name: str, x: np.ndarray) -> np.ndarray:
-        x = _gelu(x @ self._w[f"{name}.0.weight"] + self._w[f"{name}.0.bias"])
-        return x @ self._w[f"{name}.2.weight"] + self._w[f"{name}.2.bias"]
+        return self._linear(f"{name}.2", _gelu(self._linear(f"{name}.0", x)))
 
     def _layer(self, number: int, x: np.ndarray, turn) -> np.ndarray:
         w, name = self._w, f"layers.{number}"
         normed = _norm(x, w[f"{name}.norm_attention.weight"], w[f"{name}.norm_attention.bias"])
-        qkv = normed @ w[f"{name}.query_key_value.weight"] + w[f"{name}.query_key_value.bias"]
+        qkv = self._linear(f"{name}.query_key_value", normed)
         # (M, H, D) each, of M modalities
         q, k, v = (part.reshape(len(x), self._heads, -1) for part in np.split(qkv, 3, -1))
         kept = self._kept[number]
@@ -104,13 +117,13 @@ class TemporalNetwork:
         share = np.exp(scores)
         share = share / share.sum((2, 3), keepdims=True)
         seen = np.einsum("hmwn,wnhd->mhd", share, values).reshape(len(x), -1)
-        x = x + seen @ w[f"{name}.out.weight"] + w[f"{name}.out.bias"]
+        x = x + self._linear(f"{name}.out", seen)
         normed = _norm(x, w[f"{name}.norm_mlp.weight"], w[f"{name}.norm_mlp.bias"])
         return x + self._perceptron(f"{name}.mlp", normed)
 
 
 class TemporalFilter:
-    """Frames of one hand, one after the other, to refined ones."""
+    """Frames of one hand, one after the other, to a hand that follows them."""
 
     def __init__(self, network: TemporalNetwork):
         self._network = network
@@ -119,22 +132,34 @@ class TemporalFilter:
     def reset(self) -> None:
         """Forget the hand."""
         self._network.reset()
-        self._carried, self._began = nothing_carried(1), None
+        self._carried, self._began, self._last = nothing_carried(1), None, None
+        self._hand = self._speed = np.zeros((1, ROWS, 3))
 
-    def update(self, moments: Moments) -> tuple[dict[str, np.ndarray], Carried]:
-        """The network's answers for one frame, and the hand that they correct.
+    def update(self, moments: Moments) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The network's answers for one frame, and the hand ``(1, 1, ROWS, 3)`` in its units.
 
         Args:
             moments: B and T of 1.
         """
+        time = float(moments.times[0, 0])
         if self._began is None:
-            self._began = float(moments.times[0, 0])
+            self._began = self._last = time
+        known = np.isfinite(self._carried.times[:, -1:])
         told, self._carried = features(moments, self._carried)
-        said = self._network.step(
-            {name: value[0, 0] for name, value in told.items()},
-            float(moments.times[0, 0]) - self._began,
+        answer = self._network.step(
+            {name: value[0, 0] for name, value in told.items()}, time - self._began
         )
-        return answers(said[None, None]), self._carried
+        said = answers(answer[None, None].astype(float))
+        self._hand = follow(
+            in_units(self._carried) + said["correction"],
+            said["speed"],
+            belief(expit(said["gain"]), moments.seen, known),
+            np.array([[time - self._last]]),
+            self._hand,
+            self._speed,
+        )[-1]
+        self._speed, self._last = said["speed"][:, -1], time
+        return said, self._hand[:, None]
 
 
 def _norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:

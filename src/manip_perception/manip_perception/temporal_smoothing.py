@@ -4,7 +4,7 @@ import numpy as np
 
 from manip_core.hand import RIGHT, Hand
 from manip_core.hand_skeleton import NUM_KEYPOINTS
-from manip_model.temporal_features import NUM_OBJECT_FEATURES, UNIT_SHAPE, Moments, foreseen
+from manip_model.temporal_features import NUM_OBJECT_FEATURES, UNIT_SHAPE, Moments, placed
 from manip_perception.smoothing import HandSmoother, SmoothingConfig
 from manip_perception.temporal import TemporalFilter, TemporalNetwork
 
@@ -34,15 +34,15 @@ class TemporalSmoother(HandSmoother):
     def _placed(self, hand: Hand, stamp: float) -> tuple[np.ndarray, np.ndarray]:
         sign = _sign(hand.side)
         moments = _moments(stamp, hand.keypoints * sign, hand)
-        said, now = self._filter_of_hands.update(moments)
+        said, found = self._filter_of_hands.update(moments)
         # Of the shape alone: where the whole hand is, the estimator knows how well it knows.
-        spread = UNIT_SHAPE * np.exp(0.5 * said["shape_log_variance"].reshape(NUM_KEYPOINTS, 3))
+        spread = UNIT_SHAPE * np.exp(0.5 * said["log_variance"][0, 0, :NUM_KEYPOINTS])
         deviation = np.maximum(spread.clip(_LEAST, _MOST), hand.keypoints_std[:1])
-        return foreseen(said, now, 0.0)[0, 0] * sign, deviation
+        return placed(found)[0, 0] * sign, deviation
 
     def _awaited(self, stamp: float) -> np.ndarray:
-        said, now = self._filter_of_hands.update(_moments(stamp))
-        return foreseen(said, now, 0.0)[0, 0] * _sign(self._side)
+        _, found = self._filter_of_hands.update(_moments(stamp))
+        return placed(found)[0, 0] * _sign(self._side)
 
 
 def _sign(side: str) -> np.ndarray:

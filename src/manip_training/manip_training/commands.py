@@ -135,7 +135,7 @@ def temporal_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="manip temporal", description=temporal_main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file of weights, .npz")
     parser.add_argument("--films", default="", help="folder of scripts/watch_films.py")
-    parser.add_argument("--steps", type=int, default=1600, help="of the optimiser")
+    parser.add_argument("--steps", type=int, default=3000, help="of the optimiser")
     parser.add_argument("--seed", type=int, default=0, help="of everything")
     options = parser.parse_args(argv)
     from manip_training.temporal.fit import FitConfig, fit, save
@@ -174,7 +174,7 @@ def action_main(argv: list[str]) -> int:
     """``manip action --out FILE``: train the action decoder, for ``action:=true``."""
     parser = argparse.ArgumentParser(prog="manip action", description=action_main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file of weights, .npz")
-    parser.add_argument("--steps", type=int, default=2400, help="of the optimiser")
+    parser.add_argument("--steps", type=int, default=15000, help="of the optimiser")
     parser.add_argument("--seed", type=int, default=0, help="of everything")
     parser.add_argument("--start", default="", help="file of weights to go on from")
     options = parser.parse_args(argv)

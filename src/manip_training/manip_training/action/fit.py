@@ -32,8 +32,8 @@ class ActionFitConfig:
         start: A file of weights to go on from; empty for random ones.
     """
 
-    steps: int = 2400
-    batch: int = 24
+    steps: int = 15000
+    batch: int = 32
     frames: int = 44
     rates: tuple[float, float] = (20.0, 60.0)
     lr: float = 2e-3
@@ -103,7 +103,10 @@ def load(path: str | Path) -> ActionNetwork:
         held = {name: file[name] for name in file.files}
     if str(held.pop("format", "")) != FORMAT:
         raise ValueError(f"{path} is no file of action weights: it is not a {FORMAT}")
-    sizes = {name: int(held.pop(f"config/{name}")) for name in TemporalConfig().to_dict()}
+    sizes = {
+        name: int(held.pop(f"config/{name}", default))
+        for name, default in TemporalConfig().to_dict().items()
+    }
     held.pop("frequencies")
     network = ActionNetwork(TemporalConfig(**sizes))
     network.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})

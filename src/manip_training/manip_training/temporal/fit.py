@@ -9,11 +9,17 @@ import torch
 from torch import Tensor
 
 from manip_model.temporal import TemporalConfig, TemporalFusion, frequencies
-from manip_model.temporal_features import FORMAT, Carried, Moments, features, nothing_carried
+from manip_model.temporal_features import FORMAT, Moments, features, in_units, nothing_carried
 from manip_training.data.cache import mixed_seed
 from manip_training.descent import descend
 from manip_training.synthetic.world import SyntheticWorld, WorldConfig
-from manip_training.temporal.objective import FORESEEN, Truth, temporal_losses
+from manip_training.temporal.objective import (
+    FORESEEN,
+    Seen,
+    Truth,
+    correction_loss,
+    temporal_losses,
+)
 from manip_training.temporal.observer import Observer, ObserverConfig
 from manip_training.temporal.watched import Watched
 
@@ -24,15 +30,18 @@ class FitConfig:
 
     Attributes:
         steps, batch, frames: Steps of the optimiser, sequences in each, and their frames.
+        direct_steps: Steps before those, in which the correction from the frame alone is learnt.
         rates: Least and most frames a second.
         lr: Greatest rate, see :func:`manip_training.descent.descend`.
         pool: Sequences that are drawn at a time; each is seen ``uses`` times, with other errors.
         seed: Of all.
         films: A folder of films that estimators saw; empty for the observer alone.
         films_share: Of the steps, those that learn from films.
+        still: Share of the drawn sequences that come to rest.
     """
 
-    steps: int = 1600
+    steps: int = 3000
+    direct_steps: int = 2000
     batch: int = 32
     frames: int = 48
     rates: tuple[float, float] = (15.0, 60.0)
@@ -41,8 +50,9 @@ class FitConfig:
     uses: int = 8
     seed: int = 0
     films: str = ""
-    films_share: float = 0.5
-    model: TemporalConfig = field(default_factory=TemporalConfig)
+    films_share: float = 0.75
+    still: float = 0.35
+    model: TemporalConfig = field(default_factory=lambda: TemporalConfig(direct=512))
     observer: ObserverConfig = field(default_factory=ObserverConfig)
     world: WorldConfig = field(default_factory=lambda: WorldConfig(free=0.15))
 
@@ -75,30 +85,71 @@ class Sequences:
             self._pool = self._motions.draw(config.pool, frames, self._rate, generator)
             self._pool = self._pool.joints.double().numpy()
         true = self._pool[rng.choice(len(self._pool), config.batch, replace=False)]
+        true = stilled(true, self._rate, config.still, rng)
         return self._observer.see(true[:, : config.frames], self._rate, rng), true, self._rate
 
 
-def tensors(moments: Moments) -> tuple[dict[str, Tensor], Carried, Tensor]:
-    """What the network is told, the hands that it corrects, and the times."""
+def stilled(true: np.ndarray, rate: float, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The motions ``(B, T, …)``, of which some come to rest and stay there.
+
+    Args:
+        true: Frames of each.
+        rate: Frames a second.
+        share: Of those that do.
+        rng: Where the numbers come from.
+    """
+    size, frames = true.shape[:2]
+    stops = np.where(rng.random(size) < share, rng.uniform(-0.5, 0.8, size) * frames, np.inf)
+    slowing = rate * rng.uniform(0.1, 0.4, size)
+    # The pace falls from 1 to 0 while it slows down.
+    done = np.clip((np.arange(frames) - stops[:, None]) / slowing[:, None], 0.0, 1.0)
+    pace = 1 - done**2 * (3 - 2 * done)
+    at = np.concatenate((np.zeros((size, 1)), np.cumsum(pace[:, 1:], 1)), 1)
+    low = np.minimum(at.astype(int), frames - 2)
+    left = (at - low).reshape(size, frames, *(1,) * (true.ndim - 2))
+    rows = np.arange(size)[:, None]
+    return (1 - left) * true[rows, low] + left * true[rows, low + 1]
+
+
+def tensors(moments: Moments) -> tuple[dict[str, Tensor], Seen]:
+    """What the network is told, and what it is to follow."""
     told, now = features(moments, nothing_carried(len(moments.times)))
-    now = Carried(
-        torch.from_numpy(now.shape).float(), torch.from_numpy(now.place).float(), now.times
+    seen = Seen(
+        torch.from_numpy(in_units(now)).float(),
+        torch.from_numpy(moments.seen).float(),
+        torch.from_numpy(moments.times - moments.times[:, :1]),
     )
-    times = torch.from_numpy(moments.times - moments.times[:, :1])
-    return {name: torch.from_numpy(value) for name, value in told.items()}, now, times
+    return {name: torch.from_numpy(value) for name, value in told.items()}, seen
 
 
 def fit(config: FitConfig, say: Callable[[str], None] = print, every: int = 100) -> TemporalFusion:
-    """Train; returns the network in evaluation mode. ``say`` is told ``every`` so many steps."""
+    """Train; returns the network in evaluation mode. ``say`` is told ``every`` so many steps.
+
+    What an estimator always gets wrong is learnt first and then kept: learnt with the rest, it was
+    not found within as many steps.
+    """
     torch.manual_seed(config.seed)
     network, sequences = TemporalFusion(config.model), Sequences(config)
 
-    def losses_of(step: int) -> dict[str, Tensor]:
-        moments, true, rate = sequences.batch(step)
-        told, now, times = tensors(moments)
-        truth = Truth.of(torch.from_numpy(true).float())
-        return temporal_losses(network(told, times), now, truth, 1 / rate)
+    def wrong_of(step: int) -> dict[str, Tensor]:
+        moments, true, _ = sequences.batch(step)
+        told, seen = tensors(moments)
+        every_third = slice(step % 3, None, 3)
+        told = {name: value[:, every_third] for name, value in told.items()}
+        truth = Truth.of(torch.from_numpy(true[:, : config.frames][:, every_third]).float())
+        return correction_loss(
+            network.corrected(told), seen.hand[:, every_third], seen.seen[:, every_third], truth
+        )
 
+    def losses_of(step: int) -> dict[str, Tensor]:
+        moments, true, rate = sequences.batch(config.direct_steps + step)
+        told, seen = tensors(moments)
+        truth = Truth.of(torch.from_numpy(true).float())
+        return temporal_losses(network(told, seen.times), seen, truth, 1 / rate)
+
+    if network.direct is not None and config.direct_steps:
+        descend(network.direct, wrong_of, config.direct_steps, config.lr, say, every)
+        network.direct.requires_grad_(False)
     descend(network, losses_of, config.steps, config.lr, say, every)
     return network
 

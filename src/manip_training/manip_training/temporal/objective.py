@@ -7,14 +7,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from manip_core.hand_skeleton import TIPS, Keypoint
-from manip_model.temporal_features import UNIT_PLACE, UNIT_SHAPE, Carried, answers
+from manip_core.hand_skeleton import NUM_KEYPOINTS, TIPS, Keypoint
+from manip_model.temporal_features import (
+    UNIT_PLACE,
+    UNIT_SHAPE,
+    answers,
+    belief,
+    follow,
+    foreseen,
+)
 
 _DECIMETRES = 10.0
 # Depth from one eye is vague: it counts less than what is seen across the line of sight.
 _ALONG = 0.3
-# Forecasts, jitter and touch against the hand itself.
-_AHEAD, _JITTER, _TOUCH, _LIKELIHOOD = 0.5, 12.0, 0.02, 0.1
+# Shape, forecasts, unrest (first and second differences of the error over time), touch and
+# deviations against the hand's place.
+_SHAPE, _AHEAD, _DRIFT, _JITTER, _TOUCH, _LIKELIHOOD = 2.0, 0.5, 4.0, 12.0, 0.02, 0.1
 # Tips nearer than this touch [m]: their keypoints lie inside the fingertips.
 TOUCH_GAP = 0.0235
 # Frames ahead that are foreseen.
@@ -48,47 +56,70 @@ class Truth:
         )
 
 
-def temporal_losses(said: Tensor, now: Carried, truth: Truth, step: float) -> dict[str, Tensor]:
+@dataclass
+class Seen:
+    """What was seen in the same frames, as tensors ``(B, T, …)``.
+
+    Attributes:
+        hand: ``(B, T, ROWS, 3)`` the last one that was seen, in the network's units.
+        seen: ``(B, T)`` 1 where one is seen in the frame itself, else 0.
+        times: ``(B, T)`` [s], from the first frame on.
+    """
+
+    hand: Tensor
+    seen: Tensor
+    times: Tensor
+
+    def followed(self, said: dict[str, Tensor]) -> Tensor:
+        """The hand ``(B, T, ROWS, 3)`` that the network's answers make of it."""
+        known = (self.seen.cumsum(1) - self.seen).clamp(max=1)
+        nothing = self.hand.new_zeros(self.hand[:, 0].shape)
+        times = self.times.to(self.hand.dtype)
+        hands = follow(
+            self.hand + said["correction"],
+            said["speed"],
+            belief(said["gain"].sigmoid(), self.seen, known),
+            times.diff(dim=1, prepend=times[:, :1]),
+            nothing,
+            nothing,
+        )
+        return torch.stack(hands, 1)
+
+
+def temporal_losses(said: Tensor, seen: Seen, truth: Truth, step: float) -> dict[str, Tensor]:
     """Losses by name, and ``"total"``.
 
     Args:
         said: ``(B, T, NUM_ANSWERS)`` of the network.
-        now: The hands that it corrects, as tensors.
+        seen: What it was told.
         truth: See there.
         step: Time between two frames [s].
     """
     named, frames = answers(said), said.shape[1]
-
-    def foreseen(ahead: int) -> tuple[Tensor, Tensor]:
-        time = ahead * step
-        values = [
-            named[part]
-            + time * named[f"{part}_speed"]
-            + time**2 / 2 * named[f"{part}_acceleration"]
-            for part in ("shape", "place")
-        ]
-        shape = now.shape + UNIT_SHAPE * values[0].unflatten(-1, (-1, 3))
-        return shape, now.place + UNIT_PLACE * values[1]
+    hand = seen.followed(named)
 
     def errors(ahead: int) -> tuple[Tensor, Tensor]:
         """Of shape ``(B, T, 21, 3)`` and place ``(B, T, 3)`` [dm]."""
-        shape, place = foreseen(ahead)
+        later = foreseen(named, hand, ahead * step)
         at = slice(ahead, ahead + frames)
         # What a line of sight spans at the true depth.
         depth = truth.place[:, at, 2:].exp()
         return (
-            _DECIMETRES * (shape - truth.shape[:, at]),
-            _DECIMETRES * depth * (place - truth.place[:, at]),
+            _DECIMETRES * (UNIT_SHAPE * later[:, :, :-1] - truth.shape[:, at]),
+            _DECIMETRES * depth * (UNIT_PLACE * later[:, :, -1] - truth.place[:, at]),
         )
 
     weights = said.new_tensor((1.0, 1.0, _ALONG))
     shape, place = errors(0)
+    deviations = named["log_variance"]
     losses = {
         "shape": _length(shape).mean(),
         "place": _length(place * weights).mean(),
-        "likelihood": _likelihood(shape, named["shape_log_variance"].unflatten(-1, (-1, 3)))
-        + _likelihood(place, named["place_log_variance"]),
-        "jitter": _length(_bend(shape)).mean() + _length(_bend(place * weights)).mean(),
+        "likelihood": _likelihood(shape, deviations[:, :, :NUM_KEYPOINTS])
+        + _likelihood(place, deviations[:, :, NUM_KEYPOINTS]),
+        # Unrest along the line of sight moves the robot as any other does.
+        "drift": _length(shape.diff(dim=1)).mean() + _length(place.diff(dim=1)).mean(),
+        "jitter": _length(_bend(shape)).mean() + _length(_bend(place)).mean(),
         "touch": F.binary_cross_entropy_with_logits(
             named["contact"], truth.touch[:, :frames].to(said.dtype)
         ),
@@ -97,16 +128,40 @@ def temporal_losses(said: Tensor, now: Carried, truth: Truth, step: float) -> di
     losses["ahead"] = sum(
         _length(shape).mean() + _length(place * weights).mean() for shape, place in later
     ) / len(FORESEEN)
-    total = losses["shape"] + losses["place"]
+    total = losses["place"]
     for name, weight in (
-        ("likelihood", _LIKELIHOOD), ("jitter", _JITTER), ("touch", _TOUCH), ("ahead", _AHEAD),
-    ):  # fmt: skip
+        ("shape", _SHAPE),
+        ("likelihood", _LIKELIHOOD),
+        ("drift", _DRIFT),
+        ("jitter", _JITTER),
+        ("touch", _TOUCH),
+        ("ahead", _AHEAD),
+    ):
         total = total + weight * losses[name]
     return losses | {"total": total}
 
 
+def correction_loss(
+    correction: Tensor, hand: Tensor, seen: Tensor, truth: Truth
+) -> dict[str, Tensor]:
+    """Loss of hands that are corrected one by one, as :func:`temporal_losses` has it.
+
+    Args:
+        correction: ``(B, T, 66)``.
+        hand, seen: ``(B, T, ROWS, 3)`` and ``(B, T)`` of :class:`Seen`.
+        truth: Of the same frames.
+    """
+    found = hand + correction.unflatten(-1, (-1, 3))
+    depth = truth.place[..., 2:].exp()
+    shape = _length(_DECIMETRES * (UNIT_SHAPE * found[:, :, :-1] - truth.shape)).mean(-1)
+    place = _DECIMETRES * depth * (UNIT_PLACE * found[:, :, -1] - truth.place)
+    place = _length(place * place.new_tensor((1.0, 1.0, _ALONG)))
+    total = (seen * (_SHAPE * shape + place)).sum() / seen.sum().clamp(min=1)
+    return {"shape": (seen * shape).sum() / seen.sum().clamp(min=1), "total": total}
+
+
 def _length(x: Tensor) -> Tensor:
-    return (x.square().sum(-1) + 1e-6).sqrt()
+    return (x.square().sum(-1) + 1e-8).sqrt()
 
 
 def _bend(x: Tensor) -> Tensor:
