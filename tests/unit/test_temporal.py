@@ -186,6 +186,20 @@ def test_speed_and_acceleration_carry_it_ahead():
     assert np.isclose(bent[0, 0, 1, 0] - bent[0, 0, 0, 0], 0.2 * UNIT_SHAPE)
 
 
+def test_what_is_corrected_turns_with_the_hand(network, moments):
+    told, _ = features(moments, nothing_carried(SIZE))
+    hand = torch.from_numpy(told["hand"][moments.seen])
+    quarter = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turned = hand.clone()
+    turned[:, : 3 * ROWS] = (hand[:, : 3 * ROWS].reshape(-1, ROWS, 3) @ quarter.T).flatten(1)
+    with torch.no_grad():
+        said = network.corrected({"hand": hand}).reshape(-1, ROWS, 3) @ quarter.T
+        found = network.corrected({"hand": turned}).reshape(-1, ROWS, 3)
+        alone = network.corrected({"hand": hand}, 1)
+    np.testing.assert_allclose(found, said, atol=1e-5)
+    assert (alone.reshape(-1, ROWS, 3) - said @ quarter).abs().max() > 1e-3
+
+
 def test_files_that_hold_no_weights_are_named(tmp_path, network):
     with pytest.raises(FileNotFoundError):
         TemporalNetwork.read(tmp_path / "none.npz")

@@ -22,6 +22,9 @@ from manip_model.temporal_features import (
     NUM_FRAME_FEATURES,
     NUM_HAND_FEATURES,
     NUM_OBJECT_FEATURES,
+    ROWS,
+    TURNS,
+    turns,
 )
 
 MODALITIES = {
@@ -125,9 +128,21 @@ class TemporalFusion(nn.Module):
             return answer
         return answer + F.pad(self.corrected(told), (0, answer.shape[-1] - ANSWERS["correction"]))
 
-    def corrected(self, told: dict[str, Tensor]) -> Tensor:
-        """``(…, 66)`` the perceptron's part of the correction, which comes first in the answer."""
-        return self.direct(next(iter(told.values()))[..., :NUM_FRAME_FEATURES])
+    def corrected(self, told: dict[str, Tensor], ways: int = TURNS) -> Tensor:
+        """``(…, 66)`` the perceptron's part of the correction, which comes first in the answer.
+
+        Args:
+            told: ``(…, n)`` by modality.
+            ways: Turns about the line of sight over which it is averaged: a hand may be held any
+                way, and what is wrong with it turns along.
+        """
+        frame = next(iter(told.values()))[..., :NUM_FRAME_FEATURES]
+        hand, rest = frame.split((3 * ROWS, NUM_FRAME_FEATURES - 3 * ROWS), -1)
+        turn = torch.as_tensor(turns(ways), dtype=frame.dtype, device=frame.device)
+        hands = hand.unflatten(-1, (1, ROWS, 3)) @ turn.mT  # (…, ways, ROWS, 3)
+        rest = rest[..., None, :].expand(*hands.shape[:-2], -1)
+        said = self.direct(torch.cat((hands.flatten(-2), rest), -1))
+        return (said.unflatten(-1, (ROWS, 3)) @ turn).mean(-3).flatten(-2)
 
 
 def _perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:

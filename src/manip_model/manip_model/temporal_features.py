@@ -31,6 +31,8 @@ _JOINTS = 3 * NUM_KEYPOINTS
 MEANS = (0.15, 1.0)
 # Of a hand: what the frame tells by itself, then how that differs from others, then the rest.
 NUM_FRAME_FEATURES = _JOINTS + 3 + NUM_KEYPOINTS + 3
+# The correction that a frame alone tells is the mean of what is said of it turned so many ways.
+TURNS = 8
 NUM_HAND_FEATURES = NUM_FRAME_FEATURES + (1 + len(MEANS)) * (_JOINTS + 3) + 3
 # A hand in the network's units: a row for each joint against the wrist, one for the wrist's place.
 ROWS = NUM_KEYPOINTS + 1
@@ -208,6 +210,16 @@ def answers(values):
         if count == 3 * ROWS:
             found[name] = found[name].reshape(*values.shape[:-1], ROWS, 3)
         first += count
+    return found
+
+
+def turns(count: int) -> np.ndarray:
+    """``(count, 3, 3)`` turns about the line of sight, evenly spaced over the whole circle. They
+    turn a wrist's place (x/z, y/z, log z) as they turn a joint."""
+    angle = 2 * np.pi * np.arange(count) / count
+    found = np.tile(np.eye(3), (count, 1, 1))
+    found[:, 0, 0] = found[:, 1, 1] = np.cos(angle)
+    found[:, 1, 0], found[:, 0, 1] = np.sin(angle), -np.sin(angle)
     return found
 
 

@@ -9,6 +9,7 @@ from manip_model.temporal_features import (
     FORMAT,
     NUM_FRAME_FEATURES,
     ROWS,
+    TURNS,
     Moments,
     answers,
     belief,
@@ -16,6 +17,7 @@ from manip_model.temporal_features import (
     follow,
     in_units,
     nothing_carried,
+    turns,
 )
 
 
@@ -33,6 +35,7 @@ class TemporalNetwork:
             int(weights[f"config/{name}"]) for name in ("window", "heads", "layers")
         )
         self._rates = np.asarray(weights["frequencies"])
+        self._turns = turns(TURNS).astype(np.float32)
         # Linear layers as (in, out).
         for name, value in self._w.items():
             if name.endswith("weight") and value.ndim == 2:
@@ -82,12 +85,18 @@ class TemporalNetwork:
         hand = _norm(tokens[0], self._w["norm.weight"], self._w["norm.bias"])
         answer = self._linear("answer", hand)
         if "direct.0.weight" in self._w:
-            x = next(iter(told.values()))[:NUM_FRAME_FEATURES]
-            for layer in ("direct.0", "direct.3"):
-                x = _gelu(self._linear(layer, x))
-            correction = self._linear("direct.6", x)
-            answer[: len(correction)] += correction
+            answer[: 3 * ROWS] += self._corrected(next(iter(told.values())))
         return answer
+
+    def _corrected(self, told: np.ndarray) -> np.ndarray:
+        """``(66,)`` what the frame alone tells of its errors, see the torch module."""
+        hand, rest, _ = np.split(told, (3 * ROWS, NUM_FRAME_FEATURES))
+        hands = hand.reshape(ROWS, 3) @ self._turns.swapaxes(1, 2)
+        x = np.concatenate((hands.reshape(TURNS, -1), np.tile(rest, (TURNS, 1))), 1)
+        for layer in ("direct.0", "direct.3"):
+            x = _gelu(self._linear(layer, x))
+        said = self._linear("direct.6", x).reshape(TURNS, ROWS, 3)
+        return (said @ self._turns).mean(0).ravel()
 
     def _embedded(self, name: str, value: np.ndarray) -> np.ndarray:
         return self._perceptron(f"embed.{name}", value)

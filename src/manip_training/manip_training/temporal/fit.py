@@ -138,7 +138,7 @@ def fit(config: FitConfig, say: Callable[[str], None] = print, every: int = 100)
         told = {name: value[:, every_third] for name, value in told.items()}
         truth = Truth.of(torch.from_numpy(true[:, : config.frames][:, every_third]).float())
         return correction_loss(
-            network.corrected(told), seen.hand[:, every_third], seen.seen[:, every_third], truth
+            network.corrected(told, 1), seen.hand[:, every_third], seen.seen[:, every_third], truth
         )
 
     def losses_of(step: int) -> dict[str, Tensor]:
