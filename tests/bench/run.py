@@ -81,7 +81,7 @@ REPORTED = {
     "training": "",
     "small": "",
     "inference": "seed 7",
-    "temporal": "films 10000 to 10029",
+    "temporal": "films 11000 to 11029",
     "transition": "seeds 50000, 60000 and 60001",
     "action": "seeds 20000 to 20002",
     "grasp": "seed 0",

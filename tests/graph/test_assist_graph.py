@@ -40,20 +40,32 @@ def test_a_grasp_that_is_told_closes_the_fingers_until_it_is_told_no_more(probe)
         listener.wait(lambda: state() and state().mode == TeleopState.ENGAGED, what="engagement")
         targets, words = listener.publisher(TARGET), listener.publisher(MANIPULATION)
 
-        def tell(seconds: float, *said) -> np.ndarray:
-            until = time.time() + seconds
-            while time.time() < until:
+        def bent() -> np.ndarray:
+            return np.array(listener.last(JOINT_STATES).position)[BENT] - HOME[BENT]
+
+        def tell(*said, seconds=20.0, until=lambda: False) -> None:
+            end = time.time() + seconds
+            while time.time() < end and not until():
                 targets.publish(target())
                 for msg in said:
                     words.publish(word(*msg))
                 time.sleep(1 / 30)
-            return np.array(listener.last(JOINT_STATES).position)[BENT]
 
-        assert (tell(1.5, (1.0,)) > HOME[BENT] + 0.1).all()
-        np.testing.assert_allclose(tell(1.0, (0.0,)), HOME[BENT], atol=0.05)
+        def closed() -> bool:
+            return bool((bent() > 0.1).all())
+
+        def opened() -> bool:
+            return bool((np.abs(bent()) < 0.05).all())
+
+        tell((1.0,), until=closed)
+        assert closed()
+        tell((0.0,), until=opened)
+        assert opened()
         # What is no word is refused, and closes nothing.
-        wrong = tell(1.0, (np.nan,), (1.0, "fist"))
-        np.testing.assert_allclose(wrong, HOME[BENT], atol=0.05)
+        tell((np.nan,), (1.0, "fist"), seconds=1.0)
+        assert opened()
         # In silence after a grasp the hand opens too.
-        assert (tell(1.5, (1.0,)) > HOME[BENT] + 0.1).all()
-        np.testing.assert_allclose(tell(1.2), HOME[BENT], atol=0.05)
+        tell((1.0,), until=closed)
+        assert closed()
+        tell(until=opened)
+        assert opened()

@@ -67,7 +67,8 @@ def robot(probe):
 
 
 def measured(probe):
-    return np.array(probe.last(JOINT_STATES).position)
+    states = probe.wait(lambda: probe.last(JOINT_STATES), what="joint states")
+    return np.array(states.position)
 
 
 def test_follows_a_target_within_speed_limits(robot):

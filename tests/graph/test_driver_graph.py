@@ -59,10 +59,12 @@ class Operator:
         return self.state is not None and self.state.mode == TeleopState.ENGAGED
 
     def wait(self, condition, what, timeout=60.0):
-        self.probe.wait(condition, timeout, what)
+        return self.probe.wait(condition, timeout, what)
 
     def wait_engaged(self):
+        """Until it is engaged, and who listens here has found all that it listens to."""
         self.wait(lambda: self.engaged, "engagement")
+        self.wait(lambda: self.probe.last(JOINT_STATES), "joint states")
 
     def engage(self):
         """Ask until it is done: on a busy machine joint states may be late at times."""
@@ -104,7 +106,6 @@ def operator(probe):
         one = Operator(probe)
         one.supervisor = supervisor
         one.wait_engaged()
-        one.wait(lambda: one.probe.count(JOINT_STATES), "joint states")
         yield one
 
 
@@ -261,7 +262,7 @@ def test_one_finger_s_motion_arrives_at_that_finger_through_each_driver(probe, d
         moved = operator.measured() - HOME
         assert moved[JOINT_NAMES.index("mfj1")] == pytest.approx(0.6, abs=0.08)
         assert np.abs(np.delete(moved, JOINT_NAMES.index("mfj1"))).max() < 0.05
-        last = operator.probe.last(spoken.command)
+        last = operator.wait(lambda: operator.probe.last(spoken.command), "a command")
         sent = np.array(last.position if isinstance(last, JointState) else last.data)
         assert len(sent) == 16 and int(np.argmax(sent - spoken_home(spoken))) == (
             spoken.joints.index("mfj1")
@@ -281,7 +282,8 @@ def test_the_arm_follows_trajectories_too(probe, driver):
         wanted = offset("shoulder_pan_joint", 0.3)
         operator.follow(wanted, 2.0)
         assert operator.measured()[0] == pytest.approx(wanted[0], abs=0.03)
-        assert operator.probe.last(command).joint_names == list(ARM_JOINTS)
+        last = operator.wait(lambda: operator.probe.last(command), "a command")
+        assert last.joint_names == list(ARM_JOINTS)
         assert operator.probe.count(FORWARD) == 0
 
 
