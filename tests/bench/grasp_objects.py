@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-BOX, CYLINDER, HOLLOW, CAPSULE = "box", "cylinder", "hollow", "capsule"
-# Of hollow things: thickness of wall and bottom [m], which is not published; boxes of a wall.
-_WALL, _STAVES = 0.004, 16
+from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, Primitive
+
 # As of the suite's own objects (manip_core.scene).
 _FRICTION = (1.0, 0.01, 0.0005)
-_GEOM = mujoco.mjtGeom
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,14 @@ class Shape:
         return np.array(self.size) / 2
 
     @property
+    def primitive(self) -> Primitive:
+        """What is known of it where grasps are planned."""
+        return Primitive(self.kind, self.size)
+
+    @property
     def turns(self) -> bool:
         """True where it looks the same when turned about z."""
-        return self.kind in (CYLINDER, HOLLOW)
+        return self.kind in (CYLINDER, CUP)
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Distance ``(…)`` [m] of points ``(…, 3)`` from the surface, negative inside; what is
@@ -64,44 +67,8 @@ class Shape:
 
     def add_to(self, spec: mujoco.MjSpec, name: str) -> None:
         """A free body of this shape."""
-        body = spec.worldbody.add_body(name=name)
-        body.add_freejoint(name=name)
-        parts = self._parts()
-        volume = sum(np.prod(part[1]) for part in parts)
-        for kind, size, place, quat in parts:
-            body.add_geom(
-                type=kind,
-                size=size,
-                pos=place,
-                quat=quat,
-                mass=self.mass * float(np.prod(size) / volume),
-                condim=4,
-                friction=_FRICTION,
-                rgba=[0.85, 0.45, 0.2, 1.0],
-            )
-
-    def _parts(self) -> list[tuple]:
-        """Kind, MuJoCo's size, place and orientation of each geom."""
-        half, here, straight = self.half, np.zeros(3), [1.0, 0.0, 0.0, 0.0]
-        if self.kind == BOX:
-            return [(_GEOM.mjGEOM_BOX, half, here, straight)]
-        if self.kind == CYLINDER:
-            return [(_GEOM.mjGEOM_CYLINDER, [half[0], half[2], 1.0], here, straight)]
-        if self.kind == CAPSULE:
-            # MuJoCo's lies along z, ours along x.
-            size = [half[2], half[0] - half[2], 1.0]
-            return [(_GEOM.mjGEOM_CAPSULE, size, here, [np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0])]
-        radius = half[0] - _WALL / 2
-        stave = [_WALL / 2, half[0] * np.tan(np.pi / _STAVES), half[2]]
-        parts = []
-        for turn in np.arange(_STAVES) * 2 * np.pi / _STAVES:
-            place = [radius * np.cos(turn), radius * np.sin(turn), 0.0]
-            quat = [np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2)]
-            parts.append((_GEOM.mjGEOM_BOX, stave, place, quat))
-        # The bottom as a square within the wall: it bears on the table, and is not gripped.
-        side = (half[0] - _WALL) / np.sqrt(2)
-        bottom = [side, side, _WALL / 2]
-        return [*parts, (_GEOM.mjGEOM_BOX, bottom, [0, 0, _WALL / 2 - half[2]], straight)]
+        look = {"condim": 4, "friction": _FRICTION, "rgba": [0.85, 0.45, 0.2, 1.0]}
+        self.primitive.add_to(spec, name, mass=self.mass, **look)
 
 
 OBJECTS = {
@@ -115,10 +82,10 @@ OBJECTS = {
     "009_gelatin_box": Shape(BOX, (0.085, 0.073, 0.028), 0.097),
     "010_potted_meat_can": Shape(BOX, (0.097, 0.050, 0.082), 0.370),
     "011_banana": Shape(CAPSULE, (0.190, 0.036, 0.036), 0.066),
-    "019_pitcher_base": Shape(HOLLOW, (0.108, 0.108, 0.235), 0.178),
+    "019_pitcher_base": Shape(CUP, (0.108, 0.108, 0.235), 0.178),
     "021_bleach_cleanser": Shape(BOX, (0.098, 0.065, 0.250), 1.131),
-    "024_bowl": Shape(HOLLOW, (0.159, 0.159, 0.053), 0.147),
-    "025_mug": Shape(HOLLOW, (0.080, 0.080, 0.082), 0.118),
+    "024_bowl": Shape(CUP, (0.159, 0.159, 0.053), 0.147),
+    "025_mug": Shape(CUP, (0.080, 0.080, 0.082), 0.118),
     "035_power_drill": Shape(BOX, (0.184, 0.046, 0.035), 0.895),
     "036_wood_block": Shape(BOX, (0.085, 0.085, 0.200), 0.729),
     "037_scissors": Shape(BOX, (0.200, 0.087, 0.014), 0.082),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from grasp_objects import OBJECTS, Shape
+from grasp_objects import CAPSULE, OBJECTS, Shape
 
 from manip_core.grasp_types import GraspType
 from manip_core.hand_skeleton import TIPS, Keypoint
@@ -214,7 +214,7 @@ def stand_up(
     side /= np.linalg.norm(side)
     world = np.stack((side, np.cross(up, side), up))
     rest_turn, rest_place = sequence.rest
-    rest = _snap(world @ rest_turn @ turn)
+    rest = _snap(world @ rest_turn @ turn, shape)
     height = shape.height(rest)
     origin = world @ (rest_place + rest_turn @ offset) - [0.0, 0.0, height]
     keypoints = sequence.keypoints @ world.T - origin
@@ -261,13 +261,14 @@ def _kind(distances: np.ndarray) -> GraspType:
     return GraspType.TRIPOD if middle else GraspType.PALMAR_PINCH
 
 
-def _snap(rotation: np.ndarray) -> np.ndarray:
-    """The nearest rotation with an axis upright, where one nearly is."""
-    axis = int(np.abs(rotation[2]).argmax())
-    if abs(rotation[2, axis]) < _UPRIGHT:
-        return rotation
-    sign = np.sign(rotation[2, axis])
-    column = sign * rotation[:, axis]
+def _snap(rotation: np.ndarray, shape: Shape) -> np.ndarray:
+    """The nearest rotation in which it can stand or lie by itself: an axis of its own upright.
+
+    What leant on something else in the recording lies here, for there is nothing else.
+    """
+    upright = np.abs(rotation[2]) * (shape.kind != CAPSULE or np.array([0.0, 1.0, 1.0]))
+    axis = int(upright.argmax())
+    column = np.sign(rotation[2, axis]) * rotation[:, axis]
     turn = np.cross(column, [0.0, 0.0, 1.0])
     sine = np.linalg.norm(turn)
     if sine < 1e-9:

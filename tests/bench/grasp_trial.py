@@ -18,7 +18,10 @@ from grasp_setting import Setting
 from manip_control.assist import Assist
 from manip_control.assist_config import AssistConfig, GraspIntent
 from manip_control.controller import ENGAGED, ControlConfig, Controller
+from manip_control.grasp_guide import GraspGuide, Thing
+from manip_control.grasp_planner import GraspPlanner
 from manip_control.guard import Guard, GuardConfig
+from manip_control.guide_config import GuideConfig
 from manip_core import robot_model, scene
 from manip_core.grasp_types import grasp_type
 from manip_core.hand import Hand, SeenObject
@@ -34,6 +37,8 @@ LATENCY = 0.045
 # Of 125 Hz, in MuJoCo's steps of 2 ms.
 _STEPS = 4
 _PERIOD = _STEPS * 0.002
+# Where the object is is told every so many control periods, as the simulation's node does.
+_SEEN = 4
 # Success: so much higher [m], all of the last two seconds.
 LIFTED, HELD_S = 0.10, 2.0
 # An object that rose by this was lifted [m]; one that tips by this is knocked over.
@@ -133,9 +138,10 @@ def _robot(thing: str) -> mujoco.MjModel:
     """The robot on its table, and the one object."""
     spec = robot_model.robot_spec()
     scene.add_table(spec)
-    # As MuJoCo's documentation advises for grasping: less creep of what is held by friction.
+    # As MuJoCo's documentation advises for grasping: what is held by friction does not creep.
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 10.0
+    spec.option.noslip_iterations = 5
     OBJECTS[thing].add_to(spec, "object")
     for key in spec.keys:
         spec.delete(key)
@@ -170,6 +176,8 @@ def run_trial(
     source: IntentSource | None,
     *,
     config: AssistConfig | None = None,
+    guide: GuideConfig | None = None,
+    skip: int = 0,
     keep: bool = False,
 ) -> Record:
     """Play the targets to the robot, and see what becomes of the object.
@@ -179,6 +187,8 @@ def run_trial(
         targets: As `retarget` makes them.
         source: What the decoder says; None for no assist.
         config: Of assist.
+        guide: Of the guidance onto grasps of the object, whose place is then known; None for none.
+        skip: So many grasps that could be done are passed over.
         keep: Remember MuJoCo's positions.
     """
     model = _robot(setting.grasp.thing)
@@ -193,6 +203,8 @@ def run_trial(
     robot_bodies = (model.body_weldid > 0) & (np.arange(model.nbody) != body)
     config = config or AssistConfig(assist=True)
     assist = None if source is None else Assist(config)
+    if assist is not None and guide is not None:
+        assist = GraspGuide(config, guide, opposition=_planner().opposition)
     controller = Controller(
         ControlConfig(),
         robot_model.JOINT_NAMES,
@@ -215,6 +227,8 @@ def run_trial(
         while sent < len(stamps) and stamps[sent] + LATENCY <= now:
             _send(controller, setting.hands[: sent + 1], targets[sent], stamps[sent], now, source)
             sent += 1
+        if guide is not None and k % _SEEN == 0:
+            _show(assist, setting, data, body, skip, now)
         command = controller.step(now)
         if command is not None:
             data.ctrl[:] = command.positions
@@ -236,6 +250,27 @@ def run_trial(
         lift=lift,
         qpos=np.array(qpos) if keep else None,
     )
+
+
+def _show(
+    guide: GraspGuide,
+    setting: Setting,
+    data: mujoco.MjData,
+    body: int,
+    skip: int,
+    now: float,
+) -> None:
+    """Where the object is, and the plan for it where one is wanted."""
+    place, turn = data.xpos[body].copy(), data.xmat[body].reshape(3, 3).copy()
+    thing = Thing(name="object", primitive=setting.shape.primitive, place=place, turn=turn)
+    guide.see([thing], now)
+    if (request := guide.wanted()) is not None:
+        guide.accept(request, _planner().plan(request, skip), now)
+
+
+@cache
+def _planner() -> GraspPlanner:
+    return GraspPlanner()
 
 
 def _send(

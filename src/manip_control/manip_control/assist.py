@@ -152,7 +152,7 @@ class Assist:
             by ``steady`` and ``carry`` at most.
         """
         operator = target[HAND].reshape(4, 4)
-        if not self._wanted(operator, now):
+        if not self.sure(now, already=self.holding) or self.let_go(operator):
             if self.holding:
                 self.release()
             return target, velocity
@@ -174,19 +174,46 @@ class Assist:
             and intent.confidence >= share * self.config.grasp_confidence
         )
 
-    def _wanted(self, operator: np.ndarray, now: float) -> bool:
+    @property
+    def force(self) -> float:
+        """With what the thumb is to press, as told and as allowed [N]."""
+        told = 0.0 if self._intent is None else self._intent.force
+        return float(np.clip(told, self.config.touch_force, self.config.max_grasp_force))
+
+    def felt_along(self, inwards: np.ndarray) -> np.ndarray:
+        """With what force each tip pushes along a direction of its own, as felt.
+
+        Args:
+            inwards: ``(4, 3)`` unit vectors in the palm, one each of FINGERS.
+
+        Returns:
+            ``(4,)`` [N], by least squares of the torques of those joints that bend.
+        """
+        _, levers = self._fingertips.jacobian(self._measured.ravel())
+        return self._felt((levers @ inwards[..., None])[..., 0])
+
+    def _felt(self, torques: np.ndarray) -> np.ndarray:
+        """Forces ``(4,)`` [N] of which 1 N makes joint torques ``(4, 4)`` [N m]."""
+        levers = np.where(_BENDS, torques, 0.0)
+        square = np.maximum((levers * levers).sum(axis=1), 1e-6)
+        return (levers * self._torque).sum(axis=1) / square
+
+    def sure(self, now: float, *, already: bool) -> bool:
+        """Whether the decoder is sure that the operator grasps; less is enough to go on."""
         config = self.config
         if self._measured is None or not self._sure(
-            config.grasp_end if self.holding else config.grasp_begin
+            config.grasp_end if already else config.grasp_begin
         ):
             return False
-        age = now - self._intent.stamp
-        if not -config.intent_future <= age <= config.intent_timeout:
-            return False
+        return -config.intent_future <= now - self._intent.stamp <= config.intent_timeout
+
+    def let_go(self, operator: np.ndarray) -> bool:
+        """Whether the operator, with his fingers ``(4, 4)`` [rad] there, has opened his hand since
+        `release`; then it stays so until the decoder has seen it."""
         gap = self._gap(self._fingertips.places(operator.ravel()))
         self._least_gap = min(self._least_gap, gap)
-        self._let_go |= gap > self._least_gap + config.open_by
-        return not self._let_go
+        self._let_go |= gap > self._least_gap + self.config.open_by
+        return self._let_go
 
     def _gap(self, tips: np.ndarray) -> float:
         """Mean distance of the thumb's tip from those that take part [m]."""
@@ -223,9 +250,7 @@ class Assist:
 
     def _touch(self, part: np.ndarray, closing: _Closing) -> None:
         """Which fingers feel something: least squares of the torques of those joints that bend."""
-        levers = np.where(_BENDS, closing.torques, 0.0)
-        square = np.maximum((levers * levers).sum(axis=1), 1e-6)
-        self.felt = (levers * self._torque).sum(axis=1) / square
+        self.felt = self._felt(closing.torques)
         least = np.where(self.touching, _LOST, 1.0) * self.config.touch_force
         self.touching = part & (self.felt >= least)
 
@@ -233,7 +258,7 @@ class Assist:
         """Joint torques ``(4, 4)`` [N m] of the fingers that touch; none of the others."""
         config = self.config
         touching, tips = self.touching, closing.tips
-        force = np.clip(self._intent.force, config.touch_force, config.max_grasp_force)
+        force = self.force
         forces = np.zeros((4, 3))
         if touching[THUMB] and touching.sum() > 1:
             if self._laid is None:

@@ -22,6 +22,7 @@ class Fingertips:
         self._joints = np.array([[model.joint(name).id for name in finger] for finger in joints])
         tips = [robot_model.TIP_FRAMES[finger] for finger in FINGERS]
         self._tips = np.array([model.body(name).id for name in tips])
+        self._last = model.body_parentid[self._tips]
         self._palm = model.body(robot_model.PALM_FRAME).id
         self._hand = slice(len(robot_model.ARM_JOINTS), robot_model.NUM_JOINTS)
 
@@ -40,3 +41,13 @@ class Fingertips:
         arms = data.xpos[self._tips][:, None] - data.xanchor[self._joints]
         moves = np.cross(data.xaxis[self._joints], arms)
         return places, moves @ data.xmat[self._palm].reshape(3, 3)
+
+    def links(self, hand: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Directions ``(4, 3)`` of the last links, and their derivative ``(4, 4, 3)`` [1/rad]."""
+        self.places(hand)
+        data = self._data
+        along = data.xpos[self._tips] - data.xpos[self._last]
+        along = along / np.linalg.norm(along, axis=-1, keepdims=True)
+        rotation = data.xmat[self._palm].reshape(3, 3)
+        turns = np.cross(data.xaxis[self._joints], along[:, None])
+        return along @ rotation, turns @ rotation

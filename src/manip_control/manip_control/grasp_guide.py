@@ -1,0 +1,443 @@
+"""Help with grasping what is known: the palm is led onto a grasp, the fingers hold, he who reaches
+decides.
+
+A robot's hand is no human's: where the human's fingers meet an object, the robot's would pass or
+shove it. Where the scene's objects are known (``/scene/objects``), a grasp is planned for the one
+that the operator reaches for (`grasp_planner`), and the target is moved onto it by degrees
+(Dragan, Srinivasa 2013, "A policy-blending formalism for shared control"):
+
+* **reaching**: the nearer the operator's grip, the more of the target is the place where the grasp
+  begins, a hand's breadth before the object and open. There it waits for him to grasp;
+* **closing**: once the decoder is sure that he grasps, the palm goes in along a straight line, and
+  both sides of the hand come together until they press with the force that the decoder told;
+* **holding**: the palm follows the operator's motion since he was nearest to the object;
+* **leaving**: when he opens his hand, the fingers open at once, and the palm stays with his motion
+  until it is clear of the object; then what was added to his target fades.
+
+The operator may break off at any time by opening his hand or going away. What comes out goes
+through the limiter and the guard as every target. Objects that nobody knows are grasped with
+`assist` alone.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from manip_control.assist import HAND, Assist
+from manip_control.assist_config import AssistConfig, GraspIntent
+from manip_control.fingertips import FINGERS, THUMB, Fingertips
+from manip_control.grasp_planner import STANDOFF, Grasp, Request
+from manip_control.guide_config import GuideConfig
+from manip_control.opposition import Opposition
+from manip_control.palm_reach import PalmReach
+from manip_core.hand import RIGHT
+from manip_core.primitive import Primitive
+from manip_core.robot_model import ARM_JOINTS, HAND_SERVO, TIP_RADIUS, limits
+from manip_core.rotation import exponential, logarithm
+
+FREE, REACHING, ENTERING, CLOSING, HOLDING, LEAVING = range(6)
+_ARM = slice(0, len(ARM_JOINTS))
+# The palm is where it should be: so near [m, rad].
+_THERE, _TURNED = 0.006, 0.06
+_BEFORE, _BEFORE_TURNED = 0.02, 0.15
+# Commanded tips are kept so far apart [m]; shares of what presses that are tried for it.
+_APART = 0.0005
+_SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)
+# The palm goes on slowly for so long after the hand holds [s].
+_GENTLY = 0.6
+# A force is there where so much of it is felt [-].
+_ENOUGH = 0.7
+_STIFFNESS = HAND_SERVO["kp"]
+# It rests there for so long before the hand closes; where it does not come so near, so long [s].
+_RESTS, _RESTS_ANYWAY = 0.1, 0.5
+# A place on the way was passed: so near to it [m, rad].
+_PASSED, _PASSED_TURN = 0.03, 0.2
+# An object that moved by so much is planned for anew [m, rad].
+_MOVED, _ROLLED = 0.01, 0.15
+# While the palm goes in, a grasp goes with an object that is moved, between these [m].
+_NUDGED, _SHOVED = 0.001, 0.04
+# After so long a plan that came to nothing is asked for again, and what was let go may be taken [s].
+_AGAIN = 0.5
+# The palm is clear of what it let go: so far from where it did [m], or after [s].
+_CLEAR, _CLEAR_AFTER = 0.08, 3.0
+# What was added to the target is gone: below [m, rad].
+_GONE, _GONE_TURN = 0.001, 0.01
+_STEPS = 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Thing:
+    """A known object: its name, shape, and place ``(3,)`` [m] and turn ``(3, 3)`` in ``world``."""
+
+    name: str
+    primitive: Primitive
+    place: np.ndarray
+    turn: np.ndarray
+
+
+class GraspGuide:
+    """`Assist` for objects that are known. Times are arguments, in [s].
+
+    Attributes:
+        phase: FREE, REACHING, ENTERING, CLOSING, HOLDING or LEAVING.
+        grasp: The grasp that is led to, or None.
+    """
+
+    def __init__(
+        self,
+        assist: AssistConfig,
+        config: GuideConfig,
+        side: str = RIGHT,
+        opposition: Opposition | None = None,
+    ):
+        self.config = config
+        self._assist = Assist(assist, side)
+        self._opposition = opposition or Opposition(side)
+        self._reach = PalmReach(side)
+        self._fingertips = Fingertips(side)
+        own = limits(side)
+        self._lower, self._upper = own.lower[HAND], own.upper[HAND]
+        self._things: dict[str, Thing] = {}
+        self._seen_at = -np.inf
+        self._speeds: dict[str, float] = {}
+        self._measured: np.ndarray | None = None
+        self._stepped_at: float | None = None
+        self.release()
+
+    def release(self) -> None:
+        """The robot is the operator's alone."""
+        self._assist.release()
+        self.phase, self.grasp = FREE, None
+        self._thing: Thing | None = None
+        self._asked: Request | None = None
+        self._ask_after = -np.inf
+        # Palm as it is led, and the arm's joints for it; None where it is the operator's.
+        self._led: tuple[np.ndarray, np.ndarray] | None = None
+        self._q: np.ndarray | None = None
+        self._operator: tuple[np.ndarray, np.ndarray] | None = None
+        self._began: tuple[np.ndarray, np.ndarray] | None = None
+        self._left = self._began
+        self._nearest, self._pressing = np.inf, 0.0
+        self._since = -np.inf
+        self._tangled = False
+        self._way: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+        self._gap = self._share = self._in = self._rests = 0.0
+
+    @property
+    def holding(self) -> bool:
+        """The hand is closing, or holds."""
+        return self.phase in (ENTERING, CLOSING, HOLDING) or self._assist.holding
+
+    @property
+    def guiding(self) -> bool:
+        """The palm is led."""
+        return self._led is not None
+
+    def intend(self, intent: GraspIntent, now: float) -> None:
+        """As of `Assist.intend`."""
+        self._assist.intend(intent, now)
+
+    def feel(self, measured: np.ndarray, commanded: np.ndarray, now: float) -> None:
+        """As of `Assist.feel`."""
+        self._assist.feel(measured, commanded, now)
+        self._measured = measured
+
+    def see(self, things: list[Thing], now: float) -> None:
+        """Take where all known objects are; those that are not named are known no more."""
+        gap = now - self._seen_at
+        before, self._things = self._things, {thing.name: thing for thing in things}
+        self._speeds = {
+            name: float(np.linalg.norm(thing.place - before[name].place) / gap)
+            for name, thing in self._things.items()
+            if name in before and gap > 0.0
+        }
+        self._seen_at = now
+
+    def wanted(self) -> Request | None:
+        """What a grasp should be planned for; asked by who plans, again and again."""
+        return self._asked
+
+    def accept(self, request: Request, grasp: Grasp | None, now: float) -> None:
+        """Take the plan for a `wanted`, None where there is none."""
+        if self._asked is not request:
+            return
+        self._asked = None
+        self._ask_after = now + _AGAIN
+        thing = self._things.get(request.name)
+        if grasp is None or self.phase != FREE or thing is None:
+            return
+        self._thing = Thing(
+            name=request.name,
+            primitive=request.primitive,
+            place=request.place,
+            turn=request.turn,
+        )
+        self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
+        self._tangled = True
+
+    def aim(
+        self, target: np.ndarray, velocity: np.ndarray, now: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Target ``(22,)`` [rad] and its velocity [rad/s], as helped."""
+        elapsed = 0.0 if self._stepped_at is None else float(np.clip(now - self._stepped_at, 0, 0.1))
+        self._stepped_at = now
+        if self._measured is None or not (self._things or self.guiding):
+            return self._assist.aim(target, velocity, now)
+        palm = self._reach.pose(target)
+        before, self._operator = self._operator or palm, palm
+        went = float(np.linalg.norm(palm[0] - before[0]))
+        turned = float(np.linalg.norm(logarithm(palm[1] @ before[1].T)))
+        grip = palm[0] + palm[1] @ self._opposition.centre
+        helped = self.phase in (ENTERING, CLOSING, HOLDING)
+        sure = self._assist.sure(now, already=helped)
+        if self.phase == HOLDING:
+            sure &= not self._assist.let_go(target[HAND].reshape(4, 4))
+        self._go_on(palm, grip, sure, now, elapsed)
+        if self.phase == FREE:
+            self._look(grip, palm, now)
+        wish = self._wish(palm, grip)
+        if wish is None and self._led is None:
+            return self._assist.aim(target, velocity, now)
+        if self.phase == HOLDING:
+            # What has just been taken is not torn away.
+            slow = float(np.clip((now - self._since) / _GENTLY, 0.05, 1.0))
+            went, turned, elapsed = slow * went, slow * slow * turned, slow * elapsed
+        return self._lead(target, velocity, palm, wish, went, turned, elapsed)
+
+    def _look(self, grip: np.ndarray, palm: tuple, now: float) -> None:
+        """Ask for a grasp of the object that the operator reaches for."""
+        self._asked = None if now < self._ask_after else self._asked
+        near = [
+            (float(np.linalg.norm(thing.place - grip)), name)
+            for name, thing in self._things.items()
+            if self._speeds.get(name, np.inf) < self.config.guide_rest
+        ]
+        if not near or now < self._ask_after:
+            return
+        distance, name = min(near)
+        thing = self._things[name]
+        if distance > self.config.guide_reach:
+            self._asked = None
+        elif self._asked is None or self._asked.name != name:
+            self._asked = Request(
+                name=name,
+                primitive=thing.primitive,
+                place=thing.place,
+                turn=thing.turn,
+                palm=palm[0],
+                palm_turn=palm[1],
+                q=self._measured.copy(),
+            )
+
+    def _go_on(self, palm: tuple, grip: np.ndarray, sure: bool, now: float, elapsed: float) -> None:
+        """From one phase to the next."""
+        config, grasp = self.config, self.grasp
+        if self.phase == REACHING:
+            away = np.linalg.norm(grip - grasp.centre)
+            self._gap = grasp.opened
+            if away > config.guide_leave or self._stale():
+                self._give_up(now)
+            elif sure and self._share > 0.0 and not self._way:
+                self.phase, self._since, self._in = ENTERING, now, 0.0
+                self._began, self._nearest, self._pressing = palm, away, 0.0
+        elif self.phase in (ENTERING, CLOSING):
+            away = np.linalg.norm(grip - grasp.centre)
+            if away < self._nearest:
+                self._began, self._nearest = palm, away
+            late = now > self._since + config.guide_patience
+            if not sure or (late and self.phase == ENTERING):
+                self._leave(palm, now)
+            elif self.phase == ENTERING:
+                self._enter(elapsed)
+            else:
+                if self._close(elapsed) or late:
+                    self.phase, self._since = HOLDING, now
+                    self._assist.release()
+        elif self.phase == HOLDING:
+            if not sure:
+                self._leave(palm, now)
+            else:
+                self._close(elapsed)
+        elif self.phase == LEAVING:
+            self._gap = min(grasp.opened, self._gap + 3 * config.guide_close_speed * elapsed)
+            clear = np.linalg.norm(palm[0] - self._left[0]) > _CLEAR
+            if clear or now > self._since + _CLEAR_AFTER:
+                self._give_up(now)
+
+    def _enter(self, elapsed: float) -> None:
+        self._follow()
+        grasp, (place, turn) = self.grasp, self._reach.pose(self._measured)
+        off = np.linalg.norm(logarithm(grasp.rotation @ turn.T))
+        if self._in == 0.0:
+            near = np.linalg.norm(grasp.before - place) < _BEFORE and off < _BEFORE_TURNED
+        else:
+            near = True
+        if near:
+            self._in = min(STANDOFF, self._in + self.config.guide_enter_speed * elapsed)
+        if self._in < STANDOFF:
+            self._rests = 0.0
+            return
+        self._rests += elapsed
+        there = np.linalg.norm(grasp.position - place) < _THERE and off < _TURNED
+        if (there and self._rests > _RESTS) or self._rests > _RESTS_ANYWAY:
+            self.phase = CLOSING
+
+    def _follow(self) -> None:
+        """The grasp goes with an object that was nudged."""
+        thing, planned = self._things.get(self._thing.name), self._thing
+        if thing is None:
+            return
+        moved = thing.place - planned.place
+        if _NUDGED < np.linalg.norm(moved) < _SHOVED:
+            grasp = self.grasp
+            self.grasp = replace(
+                grasp, position=grasp.position + moved, centre=grasp.centre + moved
+            )
+            self._thing = replace(planned, place=thing.place)
+
+    def _close(self, elapsed: float) -> bool:
+        """Both sides come together, and press; whether they press as they should, or can no more."""
+        config = self.config
+        felt = self._assist.felt_along(self._inwards())
+        both = min(felt[THUMB], np.delete(felt, THUMB).sum())
+        if self._pressing == 0.0:
+            least = max(self._opposition.narrowest, self.grasp.gap - config.guide_press)
+            self._gap = max(least, self._gap - config.guide_close_speed * elapsed)
+            if both < self._assist.config.touch_force and self._gap > least:
+                return False
+        self._pressing = min(1.0, self._pressing + elapsed / config.guide_squeeze_time)
+        return self._pressing == 1.0
+
+    def _inwards(self) -> np.ndarray:
+        """Unit vectors ``(4, 3)`` in the palm along which FINGERS come together."""
+        up = self._opposition.frame[:, 2]
+        return np.where(np.arange(len(FINGERS)) == THUMB, 1.0, -1.0)[:, None] * up
+
+    def _fingers(self) -> np.ndarray:
+        """Where fingers ``(16,)`` [rad] are led: servos are springs, and press with what is added.
+
+        A force along the line of closing, and nothing across it, is the tip's Jacobian transposed
+        times the force, over the servo's stiffness. What is added is less where commanded tips
+        would pass through each other: between them is less than fingers give way.
+        """
+        shape = self._opposition.joints(self._gap)
+        lead = np.zeros_like(shape)
+        if self._pressing:
+            measured = self._measured[HAND].reshape(4, 4)
+            _, levers = self._fingertips.jacobian(self._measured[HAND])
+            forces = np.full(len(FINGERS), self._assist.force / (len(FINGERS) - 1))
+            forces[THUMB] = self._assist.force
+            pushes = forces[:, None] * self._inwards()
+            torque = self._pressing * (levers @ pushes[..., None])[..., 0]
+            # Of each finger as a whole, so that the force keeps its direction.
+            ahead = shape.reshape(4, 4) + torque / _STIFFNESS - measured
+            most = self._assist.config.max_torque / _STIFFNESS
+            ahead *= np.minimum(1.0, most / np.maximum(np.abs(ahead).max(axis=1)[:, None], 1e-9))
+            lead = (measured + ahead).ravel() - shape
+        return self._apart(shape, lead)
+
+    def _untangled(self) -> np.ndarray:
+        """The open hand; fingers that lie at each other go apart before they open."""
+        shape = self._opposition.joints(self._gap)
+        measured = self._measured[HAND].reshape(4, 4)
+        fingers = np.arange(len(FINGERS)) != THUMB
+        if self._tangled and (np.abs(measured[:, 0] - self._opposition.apart)[fingers] < 0.1).all():
+            self._tangled = False
+        if self._tangled:
+            shape = np.where(fingers[:, None], measured, shape.reshape(4, 4))
+            shape[fingers, 0] = self._opposition.apart[fingers]
+            shape = shape.ravel()
+        return shape
+
+    def _apart(self, shape: np.ndarray, lead: np.ndarray) -> np.ndarray:
+        """As much of ``lead`` added to ``shape``, or of a wider shape, that tips stay apart."""
+        for share in _SHARES:
+            led = np.clip(shape + share * lead, self._lower, self._upper)
+            if self._tips_apart(led):
+                return led
+        gap = self._gap
+        while not self._tips_apart(shape) and gap < self.grasp.gap:
+            gap += _APART
+            shape = self._opposition.joints(gap)
+        return shape
+
+    def _tips_apart(self, hand: np.ndarray) -> bool:
+        tips = self._fingertips.places(hand)
+        apart = np.linalg.norm(np.delete(tips, THUMB, axis=0) - tips[THUMB], axis=-1)
+        return bool(apart.min() > 2 * TIP_RADIUS + _APART)
+
+    def _leave(self, palm: tuple, now: float) -> None:
+        self._assist.release()
+        self.phase, self._since, self._left, self._pressing = LEAVING, now, palm, 0.0
+
+    def _give_up(self, now: float) -> None:
+        self.phase, self.grasp, self._thing = FREE, None, None
+        self._ask_after = now + _AGAIN
+
+    def _stale(self) -> bool:
+        """The object is no longer where the grasp was planned for."""
+        thing, planned = self._things.get(self._thing.name), self._thing
+        if thing is None:
+            return True
+        rolled = np.linalg.norm(logarithm(thing.turn @ planned.turn.T))
+        return bool(np.linalg.norm(thing.place - planned.place) > _MOVED or rolled > _ROLLED)
+
+    def _wish(self, palm: tuple, grip: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Where the palm should be; None for where the operator has it."""
+        grasp = self.grasp
+        if self.phase == FREE:
+            self._share = 0.0
+            return None
+        if self.phase == REACHING:
+            away = np.linalg.norm(grip - grasp.centre)
+            near, far = self.config.guide_near, self.config.guide_reach
+            share = float(np.clip((far - away) / (far - near), 0.0, 1.0))
+            self._share = share * share * (3.0 - 2.0 * share)
+            place, rotation = self._way[0] if self._way else (grasp.before, grasp.rotation)
+            if self._way and self._led is not None:
+                off, turn = place - self._led[0], logarithm(rotation @ self._led[1].T)
+                if np.linalg.norm(off) < _PASSED and np.linalg.norm(turn) < _PASSED_TURN:
+                    self._way = self._way[1:]
+            off, turn = place - palm[0], logarithm(rotation @ palm[1].T)
+            return palm[0] + self._share * off, exponential(self._share * turn) @ palm[1]
+        self._share = 1.0
+        if self.phase in (ENTERING, CLOSING):
+            return grasp.before + self._in * grasp.approach, grasp.rotation
+        # As the operator has moved since he was nearest.
+        went, turned = palm[0] - self._began[0], palm[1] @ self._began[1].T
+        return grasp.before + self._in * grasp.approach + went, turned @ grasp.rotation
+
+    def _lead(
+        self,
+        target: np.ndarray,
+        velocity: np.ndarray,
+        palm: tuple,
+        wish: tuple | None,
+        went: float,
+        turned: float,
+        elapsed: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A step of the led palm towards the wish, or back to the operator's."""
+        config = self.config
+        if self._led is None:
+            self._led, self._q = palm, target.copy()
+        goal = palm if wish is None else wish
+        off, turn = goal[0] - self._led[0], logarithm(goal[1] @ self._led[1].T)
+        off *= min(1.0, (config.guide_speed * elapsed + went) / max(np.linalg.norm(off), 1e-9))
+        most = config.guide_turn_speed * elapsed * (0.3 if self.phase == HOLDING else 1.0) + turned
+        turn *= min(1.0, most / max(np.linalg.norm(turn), 1e-9))
+        self._led = self._led[0] + off, exponential(turn) @ self._led[1]
+        q, _ = self._reach.solve(*self._led, self._q, steps=_STEPS)
+        self._q = q
+        helped, speeds = target.copy(), velocity.copy()
+        helped[_ARM], speeds[_ARM] = q[_ARM], 0.0
+        if wish is not None:
+            shape = self._untangled() if self.phase == REACHING else self._fingers()
+            helped[HAND] += self._share * (shape - target[HAND])
+            speeds[HAND] *= 1.0 - self._share
+        else:
+            left = np.linalg.norm(palm[0] - self._led[0]) < _GONE
+            left &= np.linalg.norm(logarithm(palm[1] @ self._led[1].T)) < _GONE_TURN
+            if left and np.abs(q - target)[_ARM].max() < 2 * _GONE_TURN:
+                self._led = self._q = None
+        return helped, speeds

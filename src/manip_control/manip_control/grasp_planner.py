@@ -1,0 +1,327 @@
+"""Grasps of an object whose shape and place are known, for the hand as a gripper (`opposition`).
+
+Candidates are pairs of opposite sides of a primitive, and the ways along which the hand can come to
+them (antipodal grasps: Nguyen 1988, "Constructing force-closure grasps"). The one is taken that is
+nearest to where the operator has his hand, of those that the arm reaches, before and after, with
+no part of the robot in the object or the table.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import mujoco
+import numpy as np
+
+from manip_control.opposition import Opposition
+from manip_control.palm_reach import PalmReach
+from manip_core import robot_model, scene
+from manip_core.hand import RIGHT
+from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, WALL, Primitive
+from manip_core.robot_model import ARM_JOINTS, NUM_JOINTS, TIP_RADIUS
+from manip_core.rotation import angle, quaternion_from_matrix
+
+_ARM = slice(0, len(ARM_JOINTS))
+# The hand opens so much wider than the object [m], and comes the last part in a straight line [m].
+OPEN, STANDOFF = 0.03, 0.08
+# The widest thing that is grasped [m]; wider ones with less room.
+_WIDEST = 0.165
+# From the line between the tips to the palm there is so much room for the object [m].
+_ROOM = 0.07
+# Tips are kept so high over the table [m].
+_OVER_TABLE = TIP_RADIUS + 0.0008
+# Balls that touch an edge a little above their middle still hold what is below it [m].
+_OVER_EDGE = 0.005
+# Ways about the closing line, and closing lines about an axis [rad].
+_TURNS = np.radians(np.arange(0.0, 360.0, 15.0))
+# Places along the approach beside the middle, or the deepest one, and of a cup's wall below the rim [m].
+_SHALLOWER, _BELOW_RIM = (-0.015, 0.0, 0.015, 0.03), (0.02, 0.03, 0.04)
+# What costs as much as one: palm beside the operator's [m], turned against it [rad], and tips
+# beside the object's middle [m].
+_BESIDE, _TURNED, _OFF_MIDDLE = 0.1, 0.7, 0.02
+# Wider than this the hand holds badly [m]; and what so much more costs as much as one [m].
+_WIDE, _WIDER = 0.125, 0.004
+# Places that are looked at on each part of the way from where the robot is; the way about the
+# object goes so high over the start of the grasp [m].
+_WAY, _OVER = 6, 0.12
+# The hand does not come from below [-].
+_UPWARDS = 0.05
+# Rise that must be in reach [m], and most that a joint of the arm turns between two poses [rad].
+_RISE, _MOVES = 0.12, 1.2
+_TRIES = 400
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grasp:
+    """A way to take hold of an object, in ``world``.
+
+    Attributes:
+        position, rotation: Of the palm when it grasps, ``(3,)`` [m] and ``(3, 3)``.
+        approach: ``(3,)`` unit vector, the way the hand comes.
+        centre: ``(3,)`` middle between the tips [m].
+        way: Places of the palm and rotations on the way to where the grasp begins.
+        gap: Width between the two sides [m].
+        opened: Width to which the hand opens before [m].
+    """
+
+    position: np.ndarray
+    rotation: np.ndarray
+    approach: np.ndarray
+    centre: np.ndarray
+    gap: float
+    opened: float
+    way: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+
+    @property
+    def before(self) -> np.ndarray:
+        """``(3,)`` of the palm from where it goes in a straight line [m]."""
+        return self.position - STANDOFF * self.approach
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What a plan is asked for.
+
+    Attributes:
+        name: Of the object.
+        primitive: Its shape.
+        place, turn: Of it in ``world``, ``(3,)`` [m] and ``(3, 3)``.
+        palm, palm_turn: Where the operator has the palm, likewise.
+        q: ``(22,)`` where the robot is [rad].
+    """
+
+    name: str
+    primitive: Primitive
+    place: np.ndarray
+    turn: np.ndarray
+    palm: np.ndarray
+    palm_turn: np.ndarray
+    q: np.ndarray
+
+
+class GraspPlanner:
+    """Finds grasps; some milliseconds for most, so it is asked outside of the control loop."""
+
+    def __init__(self, side: str = RIGHT, opposition: Opposition | None = None):
+        self.opposition = opposition or Opposition(side)
+        self._side = side
+        self._reach = PalmReach(side)
+
+    def plan(self, request: Request, skip: int = 0) -> Grasp | None:
+        """The nearest grasp that can be done, or None.
+
+        Args:
+            request: What is to be grasped.
+            skip: So many that could be done are passed over.
+        """
+        *about, gaps = (
+            np.concatenate(rows)
+            for rows in zip(
+                candidates(request.primitive),
+                _from_above(request.primitive, request.turn[2]),
+                strict=True,
+            )
+        )
+        offset, closing, approach = (rows @ request.turn.T for rows in about)
+        centre = request.place + offset
+        centre[:, 2] += np.maximum(0.0, _OVER_TABLE - self._lowest(centre, closing, approach, gaps))
+        palms, turns = self.opposition.palm(centre, closing, approach)
+        turned = angle(turns @ request.palm_turn.T)
+        cost = np.linalg.norm(palms - request.palm, axis=-1) / _BESIDE + turned / _TURNED
+        cost += np.linalg.norm(centre - request.place, axis=-1) / _OFF_MIDDLE
+        cost += np.maximum(gaps - _WIDE, 0.0) / _WIDER
+        local = np.abs((centre - request.place) @ request.turn)
+        inside = (local <= request.primitive.half + _OVER_EDGE).all(axis=-1)
+        there = inside & (approach[:, 2] <= _UPWARDS)
+        order = np.argsort(cost)
+        passed = []
+        for i in order[there[order]][:_TRIES]:
+            grasp = Grasp(
+                position=palms[i],
+                rotation=turns[i],
+                approach=approach[i],
+                centre=centre[i],
+                gap=float(gaps[i]),
+                opened=float(min(gaps[i] + OPEN, self.opposition.widest)),
+            )
+            before = self._before(grasp, request)
+            if before is None:
+                continue
+            way = self._way(grasp, before, request)
+            if way is None:
+                passed.append(grasp)
+            elif not skip:
+                return replace(grasp, way=way)
+            else:
+                skip -= 1
+        # The operator may find a way about it.
+        return passed[skip] if skip < len(passed) else None
+
+    def _way(self, grasp: Grasp, before: np.ndarray, request: Request) -> tuple | None:
+        """Places on a free way to the start of the grasp: none, or one over it; None for no way."""
+        if self._is_free(request.q, before, request):
+            return ()
+        over = grasp.before + [0.0, 0.0, _OVER]
+        above, found = self._reach.solve(over, grasp.rotation, before)
+        if (
+            found
+            and _apart(above, before) <= _MOVES
+            and self._is_free(above, before, request)
+            and self._is_free(request.q, above, request)
+        ):
+            return ((over, grasp.rotation),)
+        return None
+
+    def _is_free(self, start: np.ndarray, end: np.ndarray, request: Request) -> bool:
+        shares = np.linspace(0.0, 1.0, _WAY + 1)[1:, None]
+        return not any(self._touches(q, request) for q in (1.0 - shares) * start + shares * end)
+
+    def _lowest(
+        self, centre: np.ndarray, closing: np.ndarray, approach: np.ndarray, gaps: np.ndarray
+    ) -> np.ndarray:
+        """How high the lowest tip's centre is ``(n,)`` [m], opened or closed."""
+        heights = np.stack((approach, np.cross(-closing, approach), -closing), axis=-1)[:, 2]
+        lowest = np.empty(len(gaps))
+        for gap in np.unique(gaps):
+            wide = min(gap + OPEN, self.opposition.widest)
+            tips = np.concatenate((self.opposition.tips(gap), self.opposition.tips(wide)))
+            lowest[gaps == gap] = (heights[gaps == gap] @ tips.T).min(axis=1)
+        return centre[:, 2] + lowest
+
+    def _before(self, grasp: Grasp, request: Request) -> np.ndarray | None:
+        """Joints ``(22,)`` [rad] from where the grasp begins; None where it cannot be done."""
+        start = np.concatenate((request.q[_ARM], self.opposition.joints(grasp.opened)))
+        at, found = self._reach.solve(grasp.position, grasp.rotation, start)
+        if not found or self._touches(at, request):
+            return None
+        before, found = self._reach.solve(grasp.before, grasp.rotation, at)
+        if not found or _apart(before, at) > _MOVES or self._touches(before, request):
+            return None
+        raised = grasp.position + [0.0, 0.0, _RISE]
+        after, found = self._reach.solve(raised, grasp.rotation, at)
+        return before if found and _apart(after, at) <= _MOVES else None
+
+    def _touches(self, q: np.ndarray, request: Request) -> bool:
+        """Whether the robot touches the object, the table or itself."""
+        model, data, body = _with_object(self._side, request.primitive)
+        data.qpos[:NUM_JOINTS] = q
+        data.qpos[NUM_JOINTS : NUM_JOINTS + 3] = request.place
+        x, y, z, w = quaternion_from_matrix(request.turn)
+        data.qpos[NUM_JOINTS + 3 :] = w, x, y, z
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_collision(model, data)
+        pairs = model.geom_bodyid[data.contact.geom]
+        resting = (pairs == body).any(axis=1) & (pairs == 0).any(axis=1)
+        return bool((~resting).any())
+
+
+@lru_cache(maxsize=32)
+def _with_object(side: str, primitive: Primitive) -> tuple[mujoco.MjModel, mujoco.MjData, int]:
+    spec = robot_model.robot_spec(side)
+    scene.add_table(spec)
+    primitive.add_to(spec, "object")
+    for key in spec.keys:
+        spec.delete(key)
+    model = spec.compile()
+    return model, mujoco.MjData(model), model.body("object").id
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b)[_ARM].max())
+
+
+@lru_cache(maxsize=64)
+def candidates(primitive: Primitive) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Grasps of a shape, in its own frame.
+
+    Returns:
+        Middle between the tips ``(n, 3)`` [m]; unit vectors ``(n, 3)`` from the fingers to the
+        thumb, and along which the hand comes; and width ``(n,)`` [m].
+    """
+    find = {BOX: _of_box, CYLINDER: _of_cylinder, CAPSULE: _of_capsule, CUP: _of_cup}
+    rows = [row for row in find[primitive.kind](primitive.half) if row[3] <= _WIDEST]
+    if not rows:
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)
+    centre, closing, approach, gap = zip(*rows, strict=True)
+    return np.array(centre), np.array(closing), np.array(approach), np.array(gap)
+
+
+def _across(closing, ways, widths, gap) -> list[tuple]:
+    """Both ways of closing along a line, from all sides about it, as deep as there is room."""
+    rows = []
+    for turn in _TURNS:
+        approach = np.cos(turn) * ways[0] + np.sin(turn) * ways[1]
+        extent = abs(np.cos(turn)) * widths[0] + abs(np.sin(turn)) * widths[1]
+        for more in _SHALLOWER:
+            back = max(0.0, extent - _ROOM) + more
+            rows += [(-back * approach, sign * closing, approach, gap) for sign in (1.0, -1.0)]
+    return rows
+
+
+def _from_above(primitive: Primitive, up: np.ndarray) -> tuple[np.ndarray, ...]:
+    """As `candidates`: those of round things that lie, exactly from above."""
+    half, along = primitive.half, 2
+    if primitive.kind == CAPSULE:
+        along = int(half.argmax())
+    axis = np.eye(3)[along]
+    closing = np.cross(axis, up)
+    length = np.linalg.norm(closing)
+    width = 2 * float(np.delete(half, along).min())
+    if primitive.kind == BOX or length < 0.5 or width > _WIDEST:
+        return tuple(rows[:0] for rows in candidates(primitive))
+    closing /= length
+    approach = np.cross(axis, closing)
+    approach *= -np.sign(approach @ up)
+    rows = [
+        (off * half[along] * axis - more * approach, sign * closing, approach, width)
+        for off in (0.0, 0.2, -0.2)
+        for more in _SHALLOWER[:3]
+        for sign in (1.0, -1.0)
+    ]
+    return tuple(np.array(part) for part in zip(*rows, strict=True))
+
+
+def _of_box(half: np.ndarray) -> list[tuple]:
+    axes, rows = np.eye(3), []
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        rows += _across(axes[i], (axes[j], axes[k]), (half[j], half[k]), 2 * half[i])
+    return rows
+
+
+def _of_cylinder(half: np.ndarray) -> list[tuple]:
+    radius, height = half[0], half[2]
+    up, rows = np.array([0.0, 0.0, 1.0]), []
+    for turn in _TURNS[: len(_TURNS) // 2]:
+        closing = np.array([np.cos(turn), np.sin(turn), 0.0])
+        beside = np.cross(up, closing)
+        rows += _across(closing, (beside, up), (radius, height), 2 * radius)
+    x, y = np.eye(3)[:2]
+    return rows + _across(up, (x, y), (radius, radius), 2 * height)
+
+
+def _of_capsule(half: np.ndarray) -> list[tuple]:
+    along = int(half.argmax())
+    radius, rows = half.min(), []
+    axis = np.eye(3)[along]
+    first, second = np.eye(3)[(along + 1) % 3], np.eye(3)[(along + 2) % 3]
+    for turn in _TURNS:
+        closing = np.cos(turn) * first + np.sin(turn) * second
+        beside = np.cross(axis, closing)
+        for off in (0.0, 0.2, -0.2):
+            place = off * half[along] * axis
+            rows += [(place, closing, sign * beside, 2 * radius) for sign in (1.0, -1.0)]
+    return rows
+
+
+def _of_cup(half: np.ndarray) -> list[tuple]:
+    """About the whole, as a cylinder; and across the wall, from above."""
+    up = np.array([0.0, 0.0, 1.0])
+    rows = _of_cylinder(half)
+    for turn in _TURNS:
+        out = np.array([np.cos(turn), np.sin(turn), 0.0])
+        for below in _BELOW_RIM:
+            if below < 2 * half[2] - 0.013:
+                place = (half[0] - WALL / 2) * out + (half[2] - below) * up
+                rows += [(place, sign * out, -up, WALL) for sign in (1.0, -1.0)]
+    return rows
