@@ -37,7 +37,7 @@ _TURNS = np.radians(np.arange(0.0, 360.0, 30.0))
 PACE, _NEAR = 0.5, 0.2
 # The hand rests at the start [s]; after the sequence it rises until the object has had its way [m],
 # no faster than this [m/s], and is held [s].
-_WAIT, _RISE, _RISE_SPEED, HOLD_S = 0.5, 0.16, 0.25, 2.6
+_WAIT, _RISE, _RISE_SPEED, HOLD_S = 0.5, 0.22, 0.25, 4.0
 # Most that the robot's palm is turned against the human's [rad].
 _TWIST = np.radians(40.0)
 # So much deeper than the human's is the robot's grasp [m].

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 from grasp_objects import OBJECTS
 from grasp_sequences import RATE
-from grasp_setting import Setting
+from grasp_setting import HOLD_S, Setting
 
 from manip_control.assist import Assist
 from manip_control.assist_config import AssistConfig, GraspIntent
@@ -41,6 +41,8 @@ _PERIOD = _STEPS * 0.002
 _SEEN = 4
 # Success: so much higher [m], all of the last two seconds.
 LIFTED, HELD_S = 0.10, 2.0
+# The operator waits for the robot to come up for so long [s].
+COMES_S = HOLD_S - HELD_S
 # An object that rose by this was lifted [m]; one that tips by this is knocked over.
 _UP, _TIPPED = 0.03, np.cos(np.radians(45.0))
 _GRAVITY = 9.81
@@ -239,7 +241,7 @@ def run_trial(
         touched |= bool(robot_bodies[other[(pairs == body).any(axis=1)]].any())
         tipped |= bool(lift[-1] < _UP and data.xmat[body, 6:] @ up < _TIPPED)
         # What is not up when the hand has come to rest will not be held for two seconds.
-        if now > start + setting.risen + LATENCY + 0.5 and lift[-1] < LIFTED:
+        if now > start + setting.risen + LATENCY + COMES_S and lift[-1] < LIFTED:
             break
         if keep:
             qpos.append(data.qpos.copy())

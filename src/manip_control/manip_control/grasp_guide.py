@@ -10,7 +10,8 @@ that the operator reaches for (`grasp_planner`), and the target is moved onto it
   begins, a hand's breadth before the object and open. There it waits for him to grasp;
 * **closing**: once the decoder is sure that he grasps, the palm goes in along a straight line, and
   both sides of the hand come together until they press with the force that the decoder told;
-* **holding**: the palm follows the operator's motion since he was nearest to the object;
+* **holding**: the palm follows the operator's motion since he was nearest to the object, and
+  lowest;
 * **leaving**: when he opens his hand, the fingers open at once, and the palm stays with his motion
   until it is clear of the object; then what was added to his target fades.
 
@@ -44,14 +45,17 @@ _BEFORE, _BEFORE_TURNED = 0.02, 0.15
 _APART = 0.0005
 _SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)
 # The palm goes on slowly for so long after the hand holds [s].
-_GENTLY = 0.6
+_GENTLY = 1.2
 # A force is there where so much of it is felt [-].
 _ENOUGH = 0.7
 _STIFFNESS = HAND_SERVO["kp"]
 # It rests there for so long before the hand closes; where it does not come so near, so long [s].
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
-# A place on the way was passed: so near to it [m, rad].
-_PASSED, _PASSED_TURN = 0.03, 0.2
+# The led arm is no farther ahead of the real one than this [rad]; a way that keeps it so for so long
+# is given up [s].
+_BEHIND, _HELD_UP = 0.35, 0.5
+# A posture on the way was passed: so near to it [rad].
+_PASSED = 0.15
 # An object that moved by so much is planned for anew [m, rad].
 _MOVED, _ROLLED = 0.01, 0.15
 # While the palm goes in, a grasp goes with an object that is moved, between these [m].
@@ -60,8 +64,16 @@ _NUDGED, _SHOVED = 0.001, 0.04
 _AGAIN = 0.5
 # The palm is clear of what it let go: so far from where it did [m], or after [s].
 _CLEAR, _CLEAR_AFTER = 0.08, 3.0
-# What was added to the target is gone: below [m, rad].
-_GONE, _GONE_TURN = 0.001, 0.01
+# What was added to the target is gone: below [rad].
+_GONE = 0.005
+# Most that is asked of a joint of the arm [rad/s].
+_FASTEST = 2.5
+# Share of the led joints' speed that is told ahead, as the predictor has it.
+_AHEAD = 0.5
+# Rise with which what is held is turned as the operator turns his hand [m].
+_CLEAR_OF_TABLE = 0.05
+# Share of the speed of turning while something is held.
+_CALM = 0.3
 _STEPS = 3
 
 
@@ -119,8 +131,9 @@ class GraspGuide:
         self._left = self._began
         self._nearest, self._pressing = np.inf, 0.0
         self._since = -np.inf
-        self._tangled = False
-        self._way: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+        self._tangled, self._hurry, self._held_up = False, 0.0, 0.0
+        self._way: tuple[np.ndarray, ...] = ()
+        self._last: np.ndarray | None = None
         self._gap = self._share = self._in = self._rests = 0.0
 
     @property
@@ -173,6 +186,7 @@ class GraspGuide:
             turn=request.turn,
         )
         self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
+        self._began, self._nearest, self._held_up = None, np.inf, 0.0
         self._tangled = True
 
     def aim(
@@ -202,7 +216,9 @@ class GraspGuide:
             # What has just been taken is not torn away.
             slow = float(np.clip((now - self._since) / _GENTLY, 0.05, 1.0))
             went, turned, elapsed = slow * went, slow * slow * turned, slow * elapsed
-        return self._lead(target, velocity, palm, wish, went, turned, elapsed)
+        helped = self._lead(target, velocity, wish, went, turned, elapsed)
+        self._last = target.copy()
+        return helped
 
     def _look(self, grip: np.ndarray, palm: tuple, now: float) -> None:
         """Ask for a grasp of the object that the operator reaches for."""
@@ -235,15 +251,19 @@ class GraspGuide:
         if self.phase == REACHING:
             away = np.linalg.norm(grip - grasp.centre)
             self._gap = grasp.opened
-            if away > config.guide_leave or self._stale():
+            # He grasps already: the rest of the way is the robot's.
+            self._hurry = float(sure)
+            self._note(palm, away)
+            behind = np.abs(self._q - self._measured)[_ARM].max() if self._q is not None else 0.0
+            self._held_up = self._held_up + elapsed if behind > 0.8 * _BEHIND else 0.0
+            if away > config.guide_leave or self._stale() or self._held_up > _HELD_UP:
                 self._give_up(now)
-            elif sure and self._share > 0.0 and not self._way:
+            elif sure and self._share > 0.0 and self._arrived():
                 self.phase, self._since, self._in = ENTERING, now, 0.0
-                self._began, self._nearest, self._pressing = palm, away, 0.0
+                self._pressing = 0.0
         elif self.phase in (ENTERING, CLOSING):
             away = np.linalg.norm(grip - grasp.centre)
-            if away < self._nearest:
-                self._began, self._nearest = palm, away
+            self._note(palm, away)
             late = now > self._since + config.guide_patience
             if not sure or (late and self.phase == ENTERING):
                 self._leave(palm, now)
@@ -264,16 +284,26 @@ class GraspGuide:
             if clear or now > self._since + _CLEAR_AFTER:
                 self._give_up(now)
 
+    def _note(self, palm: tuple, away: float) -> None:
+        """Where the operator was nearest to the object, and how low."""
+        if self._began is None:
+            self._began = palm[0].copy(), palm[1]
+        lowest = min(palm[0][2], self._began[0][2])
+        if away < self._nearest:
+            self._began, self._nearest = (palm[0].copy(), palm[1]), away
+        self._began[0][2] = lowest
+
+    def _arrived(self) -> bool:
+        """The robot is where the grasp begins."""
+        place, turn = self._reach.pose(self._measured)
+        off = np.linalg.norm(logarithm(self.grasp.rotation @ turn.T))
+        return np.linalg.norm(self.grasp.before - place) < _BEFORE and off < _BEFORE_TURNED
+
     def _enter(self, elapsed: float) -> None:
         self._follow()
         grasp, (place, turn) = self.grasp, self._reach.pose(self._measured)
         off = np.linalg.norm(logarithm(grasp.rotation @ turn.T))
-        if self._in == 0.0:
-            near = np.linalg.norm(grasp.before - place) < _BEFORE and off < _BEFORE_TURNED
-        else:
-            near = True
-        if near:
-            self._in = min(STANDOFF, self._in + self.config.guide_enter_speed * elapsed)
+        self._in = min(STANDOFF, self._in + self.config.guide_enter_speed * elapsed)
         if self._in < STANDOFF:
             self._rests = 0.0
             return
@@ -324,10 +354,11 @@ class GraspGuide:
         lead = np.zeros_like(shape)
         if self._pressing:
             measured = self._measured[HAND].reshape(4, 4)
-            _, levers = self._fingertips.jacobian(self._measured[HAND])
-            forces = np.full(len(FINGERS), self._assist.force / (len(FINGERS) - 1))
-            forces[THUMB] = self._assist.force
-            pushes = forces[:, None] * self._inwards()
+            tips, levers = self._fingertips.jacobian(self._measured[HAND])
+            beside = tips @ self._opposition.frame[:, 1]
+            forces = np.ones(len(FINGERS))
+            forces[:THUMB] = _opposing(beside[:THUMB], beside[THUMB])
+            pushes = self._assist.force * forces[:, None] * self._inwards()
             torque = self._pressing * (levers @ pushes[..., None])[..., 0]
             # Of each finger as a whole, so that the force keeps its direction.
             ahead = shape.reshape(4, 4) + torque / _STIFFNESS - measured
@@ -392,14 +423,8 @@ class GraspGuide:
             away = np.linalg.norm(grip - grasp.centre)
             near, far = self.config.guide_near, self.config.guide_reach
             share = float(np.clip((far - away) / (far - near), 0.0, 1.0))
-            self._share = share * share * (3.0 - 2.0 * share)
-            place, rotation = self._way[0] if self._way else (grasp.before, grasp.rotation)
-            if self._way and self._led is not None:
-                off, turn = place - self._led[0], logarithm(rotation @ self._led[1].T)
-                if np.linalg.norm(off) < _PASSED and np.linalg.norm(turn) < _PASSED_TURN:
-                    self._way = self._way[1:]
-            off, turn = place - palm[0], logarithm(rotation @ palm[1].T)
-            return palm[0] + self._share * off, exponential(self._share * turn) @ palm[1]
+            self._share = max(self._hurry, share * share * (3.0 - 2.0 * share))
+            return palm
         self._share = 1.0
         if self.phase in (ENTERING, CLOSING):
             return grasp.before + self._in * grasp.approach, grasp.rotation
@@ -411,33 +436,83 @@ class GraspGuide:
         self,
         target: np.ndarray,
         velocity: np.ndarray,
-        palm: tuple,
         wish: tuple | None,
         went: float,
         turned: float,
         elapsed: float,
     ) -> tuple[np.ndarray, np.ndarray]:
         """A step of the led palm towards the wish, or back to the operator's."""
-        config = self.config
-        if self._led is None:
-            self._led, self._q = palm, target.copy()
-        goal = palm if wish is None else wish
-        off, turn = goal[0] - self._led[0], logarithm(goal[1] @ self._led[1].T)
-        off *= min(1.0, (config.guide_speed * elapsed + went) / max(np.linalg.norm(off), 1e-9))
-        most = config.guide_turn_speed * elapsed * (0.3 if self.phase == HOLDING else 1.0) + turned
-        turn *= min(1.0, most / max(np.linalg.norm(turn), 1e-9))
-        self._led = self._led[0] + off, exponential(turn) @ self._led[1]
-        q, _ = self._reach.solve(*self._led, self._q, steps=_STEPS)
-        self._q = q
+        if self._q is None:
+            self._q = target.copy()
+        if wish is None or self.phase == REACHING:
+            q = self._towards(target, elapsed)
+            self._led = self._reach.pose(q)
+        else:
+            q = self._along(wish, went, turned, elapsed)
         helped, speeds = target.copy(), velocity.copy()
-        helped[_ARM], speeds[_ARM] = q[_ARM], 0.0
+        helped[_ARM] = q[_ARM]
+        speeds[_ARM] = _AHEAD * (q - self._q)[_ARM] / max(elapsed, 1e-3)
+        self._q = q
         if wish is not None:
             shape = self._untangled() if self.phase == REACHING else self._fingers()
             helped[HAND] += self._share * (shape - target[HAND])
             speeds[HAND] *= 1.0 - self._share
         else:
-            left = np.linalg.norm(palm[0] - self._led[0]) < _GONE
-            left &= np.linalg.norm(logarithm(palm[1] @ self._led[1].T)) < _GONE_TURN
-            if left and np.abs(q - target)[_ARM].max() < 2 * _GONE_TURN:
+            if np.abs(q - target)[_ARM].max() < _GONE:
                 self._led = self._q = None
         return helped, speeds
+
+    def _towards(self, target: np.ndarray, elapsed: float) -> np.ndarray:
+        """A step on the way to the start of the grasp, as far as the share says, or back to the
+        operator's: of the joints, for their way is what was looked at."""
+        share = self._share if self._way else 0.0
+        goal = target if share == 0.0 else target + share * (self._way[0] - target)
+        off = (goal - self._q)[_ARM]
+        moved = 0.0 if self._last is None else np.abs(target - self._last)[_ARM].max()
+        most = self.config.guide_joint_speed * elapsed + moved
+        if self._way and np.abs(self._q - self._measured)[_ARM].max() > _BEHIND:
+            # It waits for an arm that something holds up.
+            most = 0.0
+        q = self._q.copy()
+        q[_ARM] += off * min(1.0, most / max(np.abs(off).max(), 1e-9))
+        if len(self._way) > 1 and np.abs(q - self._way[0])[_ARM].max() < _PASSED:
+            self._way = self._way[1:]
+        return q
+
+    def _along(
+        self, wish: tuple[np.ndarray, np.ndarray], went: float, turned: float, elapsed: float
+    ) -> np.ndarray:
+        """A step of the palm along a straight line."""
+        config = self.config
+        off, turn = wish[0] - self._led[0], logarithm(wish[1] @ self._led[1].T)
+        off *= min(1.0, (config.guide_speed * elapsed + went) / max(np.linalg.norm(off), 1e-9))
+        most = config.guide_turn_speed * elapsed + turned
+        if self.phase == HOLDING:
+            # What stands on a table is lifted before it is turned.
+            risen = (self._led[0] - self.grasp.position)[2] / _CLEAR_OF_TABLE
+            most = _CALM * config.guide_turn_speed * elapsed + turned
+            most *= float(np.clip(risen, 0.0, 1.0))
+        turn *= min(1.0, most / max(np.linalg.norm(turn), 1e-9))
+        self._led = self._led[0] + off, exponential(turn) @ self._led[1]
+        q, _ = self._reach.solve(*self._led, self._q, steps=_STEPS)
+        step = (q - self._q)[_ARM]
+        # Near singular postures a small way of the palm is a long one of the joints.
+        step *= min(1.0, _FASTEST * elapsed / max(np.abs(step).max(), 1e-9))
+        q[_ARM] = self._q[_ARM] + step
+        return q
+
+
+def _opposing(fingers: np.ndarray, thumb: float) -> np.ndarray:
+    """Shares of one force among fingers at places ``(k,)`` beside each other, so that together they
+    push against the thumb's place, as far as pushing can, and as alike as may be."""
+    active = np.ones(len(fingers), bool)
+    shares = np.zeros(len(fingers))
+    while active.any():
+        places = fingers[active] - thumb
+        rows = np.stack((np.ones(len(places)), places))
+        shares[:] = 0.0
+        shares[active] = np.linalg.lstsq(rows, np.array([1.0, 0.0]), rcond=None)[0]
+        if (shares >= 0.0).all():
+            break
+        active &= shares >= 0.0
+    return np.maximum(shares, 0.0) / max(shares.sum(), 1e-9)

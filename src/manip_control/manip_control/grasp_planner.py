@@ -29,15 +29,17 @@ _WIDEST = 0.165
 _ROOM = 0.07
 # Tips are kept so high over the table [m].
 _OVER_TABLE = TIP_RADIUS + 0.0008
+# Of what is round, tips are so near to where it is widest, in radii.
+_WIDEST_PART = 0.7
 # Balls that touch an edge a little above their middle still hold what is below it [m].
 _OVER_EDGE = 0.005
 # Ways about the closing line, and closing lines about an axis [rad].
 _TURNS = np.radians(np.arange(0.0, 360.0, 15.0))
 # Places along the approach beside the middle, or the deepest one, and of a cup's wall below the rim [m].
 _SHALLOWER, _BELOW_RIM = (-0.015, 0.0, 0.015, 0.03), (0.02, 0.03, 0.04)
-# What costs as much as one: palm beside the operator's [m], turned against it [rad], and tips
-# beside the object's middle [m].
-_BESIDE, _TURNED, _OFF_MIDDLE = 0.1, 0.7, 0.02
+# What costs as much as one: palm beside the operator's [m], turned against it [rad]; tips beside the
+# object's middle [m]; a closing line out of the level [-].
+_BESIDE, _TURNED, _OFF_MIDDLE, _LEANING = 0.15, 1.0, 0.015, 0.25
 # Wider than this the hand holds badly [m]; and what so much more costs as much as one [m].
 _WIDE, _WIDER = 0.125, 0.004
 # Places that are looked at on each part of the way from where the robot is; the way about the
@@ -45,8 +47,9 @@ _WIDE, _WIDER = 0.125, 0.004
 _WAY, _OVER = 6, 0.12
 # The hand does not come from below [-].
 _UPWARDS = 0.05
-# Rise that must be in reach [m], and most that a joint of the arm turns between two poses [rad].
-_RISE, _MOVES = 0.12, 1.2
+# Rise that must be in reach [m]; most that a joint of the arm turns between two of these poses, and
+# from where it is [rad].
+_RISE, _MOVES, _FARTHEST = 0.12, 1.2, 2.6
 _TRIES = 400
 
 
@@ -58,7 +61,7 @@ class Grasp:
         position, rotation: Of the palm when it grasps, ``(3,)`` [m] and ``(3, 3)``.
         approach: ``(3,)`` unit vector, the way the hand comes.
         centre: ``(3,)`` middle between the tips [m].
-        way: Places of the palm and rotations on the way to where the grasp begins.
+        way: Joints ``(22,)`` [rad] of the robot on the way to where the grasp begins, and there.
         gap: Width between the two sides [m].
         opened: Width to which the hand opens before [m].
     """
@@ -69,7 +72,7 @@ class Grasp:
     centre: np.ndarray
     gap: float
     opened: float
-    way: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    way: tuple[np.ndarray, ...]
 
     @property
     def before(self) -> np.ndarray:
@@ -128,9 +131,15 @@ class GraspPlanner:
         turned = angle(turns @ request.palm_turn.T)
         cost = np.linalg.norm(palms - request.palm, axis=-1) / _BESIDE + turned / _TURNED
         cost += np.linalg.norm(centre - request.place, axis=-1) / _OFF_MIDDLE
+        cost += np.abs(closing[:, 2]) / _LEANING
         cost += np.maximum(gaps - _WIDE, 0.0) / _WIDER
         local = np.abs((centre - request.place) @ request.turn)
         inside = (local <= request.primitive.half + _OVER_EDGE).all(axis=-1)
+        if request.primitive.kind == CAPSULE:
+            # What is round is held where it is widest, or slips out.
+            axis = np.eye(3)[int(request.primitive.half.argmax())]
+            beside = np.linalg.norm(local * (1 - axis), axis=-1)
+            inside &= beside < _WIDEST_PART * request.primitive.half.min()
         there = inside & (approach[:, 2] <= _UPWARDS)
         order = np.argsort(cost)
         passed = []
@@ -142,13 +151,14 @@ class GraspPlanner:
                 centre=centre[i],
                 gap=float(gaps[i]),
                 opened=float(min(gaps[i] + OPEN, self.opposition.widest)),
+                way=(),
             )
             before = self._before(grasp, request)
             if before is None:
                 continue
             way = self._way(grasp, before, request)
             if way is None:
-                passed.append(grasp)
+                passed.append(replace(grasp, way=(before,)))
             elif not skip:
                 return replace(grasp, way=way)
             else:
@@ -157,23 +167,32 @@ class GraspPlanner:
         return passed[skip] if skip < len(passed) else None
 
     def _way(self, grasp: Grasp, before: np.ndarray, request: Request) -> tuple | None:
-        """Places on a free way to the start of the grasp: none, or one over it; None for no way."""
+        """Joints on a free way to the start of the grasp: straight, over it, or up and over it;
+        None for no way."""
         if self._is_free(request.q, before, request):
-            return ()
+            return (before,)
         over = grasp.before + [0.0, 0.0, _OVER]
         above, found = self._reach.solve(over, grasp.rotation, before)
-        if (
-            found
-            and _apart(above, before) <= _MOVES
-            and self._is_free(above, before, request)
-            and self._is_free(request.q, above, request)
-        ):
-            return ((over, grasp.rotation),)
+        if not found or _apart(above, before) > _MOVES:
+            return None
+        if not self._is_free(above, before, request):
+            return None
+        if self._is_free(request.q, above, request):
+            return above, before
+        place, turn = self._reach.pose(request.q)
+        raised, found = self._reach.solve(place + [0.0, 0.0, _OVER], turn, request.q)
+        if found and self._is_free(request.q, raised, request):
+            if self._is_free(raised, above, request):
+                return raised, above, before
         return None
 
     def _is_free(self, start: np.ndarray, end: np.ndarray, request: Request) -> bool:
+        """Nothing of the robot meets object or table between two postures."""
         shares = np.linspace(0.0, 1.0, _WAY + 1)[1:, None]
-        return not any(self._touches(q, request) for q in (1.0 - shares) * start + shares * end)
+        return not any(
+            self._touches(q, request, itself=False)
+            for q in (1.0 - shares) * start + shares * end
+        )
 
     def _lowest(
         self, centre: np.ndarray, closing: np.ndarray, approach: np.ndarray, gaps: np.ndarray
@@ -196,12 +215,14 @@ class GraspPlanner:
         before, found = self._reach.solve(grasp.before, grasp.rotation, at)
         if not found or _apart(before, at) > _MOVES or self._touches(before, request):
             return None
+        if _apart(before, request.q) > _FARTHEST:
+            return None
         raised = grasp.position + [0.0, 0.0, _RISE]
         after, found = self._reach.solve(raised, grasp.rotation, at)
         return before if found and _apart(after, at) <= _MOVES else None
 
-    def _touches(self, q: np.ndarray, request: Request) -> bool:
-        """Whether the robot touches the object, the table or itself."""
+    def _touches(self, q: np.ndarray, request: Request, itself: bool = True) -> bool:
+        """Whether the robot touches the object, the table, or itself where that is asked."""
         model, data, body = _with_object(self._side, request.primitive)
         data.qpos[:NUM_JOINTS] = q
         data.qpos[NUM_JOINTS : NUM_JOINTS + 3] = request.place
@@ -211,8 +232,9 @@ class GraspPlanner:
         mujoco.mj_comPos(model, data)
         mujoco.mj_collision(model, data)
         pairs = model.geom_bodyid[data.contact.geom]
-        resting = (pairs == body).any(axis=1) & (pairs == 0).any(axis=1)
-        return bool((~resting).any())
+        of_object, of_world = (pairs == body).any(axis=1), (pairs == 0).any(axis=1)
+        met = of_object ^ of_world
+        return bool((met | ~(of_object | of_world) if itself else met).any())
 
 
 @lru_cache(maxsize=32)

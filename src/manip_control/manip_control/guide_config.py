@@ -17,6 +17,8 @@ class GuideConfig:
         guide_leave: Distance beyond which the object is given up [m].
         guide_speed: How fast the palm is led beside the operator's own motion [m/s].
         guide_turn_speed: How fast it is turned beside the operator's [rad/s].
+        guide_joint_speed: How fast joints of the arm go to where a grasp begins, and back to the
+            operator's, beside his own motion [rad/s].
         guide_enter_speed: Speed of the last, straight part [m/s].
         guide_close_speed: Speed at which both sides of the hand come together [m/s].
         guide_press: Fingers are led so far into what they hold, at most [m]; they are springs.
@@ -32,6 +34,7 @@ class GuideConfig:
     guide_leave: float = 0.35
     guide_speed: float = 0.35
     guide_turn_speed: float = 2.0
+    guide_joint_speed: float = 0.7
     guide_enter_speed: float = 0.15
     guide_close_speed: float = 0.06
     guide_press: float = 0.008
