@@ -152,7 +152,8 @@ class Assist:
             by ``steady`` and ``carry`` at most.
         """
         operator = target[HAND].reshape(4, 4)
-        if not self.sure(now, already=self.holding) or self.let_go(operator):
+        least = self.config.grasp_end if self.holding else self.config.grasp_begin
+        if not self.sure(now, least=least) or self.let_go(operator):
             if self.holding:
                 self.release()
             return target, velocity
@@ -198,21 +199,19 @@ class Assist:
         square = np.maximum((levers * levers).sum(axis=1), 1e-6)
         return (levers * self._torque).sum(axis=1) / square
 
-    def sure(self, now: float, *, already: bool) -> bool:
-        """Whether the decoder is sure that the operator grasps; less is enough to go on."""
-        config = self.config
-        if self._measured is None or not self._sure(
-            config.grasp_end if already else config.grasp_begin
-        ):
+    def sure(self, now: float, *, least: float) -> bool:
+        """Whether the decoder says now that the operator grasps, with probability ``least``, and
+        is as sure of itself as belongs to that."""
+        if self._measured is None or not self._sure(least):
             return False
-        return -config.intent_future <= now - self._intent.stamp <= config.intent_timeout
+        return -self.config.intent_future <= now - self._intent.stamp <= self.config.intent_timeout
 
-    def let_go(self, operator: np.ndarray) -> bool:
+    def let_go(self, operator: np.ndarray, share: float = 1.0) -> bool:
         """Whether the operator, with his fingers ``(4, 4)`` [rad] there, has opened his hand since
-        `release`; then it stays so until the decoder has seen it."""
+        `release`, by ``share`` of ``open_by``; then it stays so until the decoder has seen it."""
         gap = self._gap(self._fingertips.places(operator.ravel()))
         self._least_gap = min(self._least_gap, gap)
-        self._let_go |= gap > self._least_gap + self.config.open_by
+        self._let_go |= gap > self._least_gap + share * self.config.open_by
         return self._let_go
 
     def _gap(self, tips: np.ndarray) -> float:

@@ -8,8 +8,9 @@ that the operator reaches for (`grasp_planner`), and the target is moved onto it
 
 * **reaching**: the nearer the operator's grip, the more of the target is the place where the grasp
   begins, a hand's breadth before the object and open. There it waits for him to grasp;
-* **closing**: once the decoder is sure that he grasps, the palm goes in along a straight line, and
-  both sides of the hand come together until they press with the force that the decoder told;
+* **closing**: once he grasps, by the decoder's word or because his hand has come, slowed down and
+  closed, the palm goes in along a straight line, and both sides of the hand come together until
+  they press with the force that the decoder told;
 * **holding**: the palm follows the operator's motion since he was nearest to the object, and
   lowest;
 * **leaving**: when he opens his hand, the fingers open at once, and the palm stays with his motion
@@ -72,6 +73,8 @@ _FASTEST = 2.5
 _AHEAD = 0.5
 # Rise with which what is held is turned as the operator turns his hand [m].
 _CLEAR_OF_TABLE = 0.05
+# Time over which the operator's speed is averaged [s].
+_CALM_TIME = 0.1
 # Share of the speed of turning while something is held.
 _CALM = 0.3
 _STEPS = 3
@@ -134,6 +137,7 @@ class GraspGuide:
         self._tangled, self._hurry, self._held_up = False, 0.0, 0.0
         self._way: tuple[np.ndarray, ...] = ()
         self._last: np.ndarray | None = None
+        self._width = self._widest = self._speed = 0.0
         self._gap = self._share = self._in = self._rests = 0.0
 
     @property
@@ -187,6 +191,7 @@ class GraspGuide:
         )
         self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
         self._began, self._nearest, self._held_up = None, np.inf, 0.0
+        self._widest, self._hurry = self._width, 0.0
         self._tangled = True
 
     def aim(
@@ -202,11 +207,8 @@ class GraspGuide:
         went = float(np.linalg.norm(palm[0] - before[0]))
         turned = float(np.linalg.norm(logarithm(palm[1] @ before[1].T)))
         grip = palm[0] + palm[1] @ self._opposition.centre
-        helped = self.phase in (ENTERING, CLOSING, HOLDING)
-        sure = self._assist.sure(now, already=helped)
-        if self.phase == HOLDING:
-            sure &= not self._assist.let_go(target[HAND].reshape(4, 4))
-        self._go_on(palm, grip, sure, now, elapsed)
+        self._watch(target, went, elapsed)
+        self._go_on(palm, grip, self._grasps(grip, now), self._let_go(target), now, elapsed)
         if self.phase == FREE:
             self._look(grip, palm, now)
         wish = self._wish(palm, grip)
@@ -219,6 +221,36 @@ class GraspGuide:
         helped = self._lead(target, velocity, wish, went, turned, elapsed)
         self._last = target.copy()
         return helped
+
+    def _watch(self, target: np.ndarray, went: float, elapsed: float) -> None:
+        """How wide the operator's hand is, was, and how fast it goes."""
+        tips = self._fingertips.places(target[HAND])
+        apart = np.linalg.norm(np.delete(tips, THUMB, axis=0) - tips[THUMB], axis=-1)
+        self._width = float(apart.mean())
+        self._widest = max(self._widest, self._width) if self.phase == REACHING else self._width
+        share = min(1.0, elapsed / _CALM_TIME)
+        self._speed += share * (went / max(elapsed, 1e-3) - self._speed)
+
+    def _grasps(self, grip: np.ndarray, now: float) -> bool:
+        """The operator grasps: the decoder says so, or his hand has come, slowed down and closed.
+
+        At an object that he reaches for, less of the decoder's word is enough than anywhere.
+        """
+        if self.phase != REACHING:
+            return False
+        config = self.config
+        if self._assist.sure(now, least=config.guide_grasping):
+            return True
+        near = np.linalg.norm(grip - self.grasp.centre) < config.guide_near
+        closed = self._widest - self._width > config.guide_closes
+        return near and closed and self._speed < config.guide_slow
+
+    def _let_go(self, target: np.ndarray) -> bool:
+        """The operator opens his hand; farther where the robot does not hold yet."""
+        if self.phase not in (ENTERING, CLOSING, HOLDING):
+            return False
+        share = 1.0 if self.phase == HOLDING else 2.0
+        return self._assist.let_go(target[HAND].reshape(4, 4), share)
 
     def _look(self, grip: np.ndarray, palm: tuple, now: float) -> None:
         """Ask for a grasp of the object that the operator reaches for."""
@@ -245,27 +277,37 @@ class GraspGuide:
                 q=self._measured.copy(),
             )
 
-    def _go_on(self, palm: tuple, grip: np.ndarray, sure: bool, now: float, elapsed: float) -> None:
+    def _go_on(
+        self,
+        palm: tuple,
+        grip: np.ndarray,
+        grasps: bool,
+        let_go: bool,
+        now: float,
+        elapsed: float,
+    ) -> None:
         """From one phase to the next."""
         config, grasp = self.config, self.grasp
         if self.phase == REACHING:
             away = np.linalg.norm(grip - grasp.centre)
             self._gap = grasp.opened
             # He grasps already: the rest of the way is the robot's.
-            self._hurry = float(sure)
+            if grasps:
+                self._hurry = 1.0
             self._note(palm, away)
             behind = np.abs(self._q - self._measured)[_ARM].max() if self._q is not None else 0.0
             self._held_up = self._held_up + elapsed if behind > 0.8 * _BEHIND else 0.0
             if away > config.guide_leave or self._stale() or self._held_up > _HELD_UP:
                 self._give_up(now)
-            elif sure and self._share > 0.0 and self._arrived():
+            elif self._hurry and self._arrived():
                 self.phase, self._since, self._in = ENTERING, now, 0.0
+                self._assist.release()
                 self._pressing = 0.0
         elif self.phase in (ENTERING, CLOSING):
             away = np.linalg.norm(grip - grasp.centre)
             self._note(palm, away)
             late = now > self._since + config.guide_patience
-            if not sure or (late and self.phase == ENTERING):
+            if let_go or (late and self.phase == ENTERING):
                 self._leave(palm, now)
             elif self.phase == ENTERING:
                 self._enter(elapsed)
@@ -274,7 +316,7 @@ class GraspGuide:
                     self.phase, self._since = HOLDING, now
                     self._assist.release()
         elif self.phase == HOLDING:
-            if not sure:
+            if let_go:
                 self._leave(palm, now)
             else:
                 self._close(elapsed)
@@ -338,6 +380,10 @@ class GraspGuide:
         self._pressing = min(1.0, self._pressing + elapsed / config.guide_squeeze_time)
         return self._pressing == 1.0
 
+    def _force(self) -> float:
+        """With what the thumb is to press [N]."""
+        return max(self._assist.force, self.config.guide_least_force)
+
     def _inwards(self) -> np.ndarray:
         """Unit vectors ``(4, 3)`` in the palm along which FINGERS come together."""
         up = self._opposition.frame[:, 2]
@@ -358,7 +404,7 @@ class GraspGuide:
             beside = tips @ self._opposition.frame[:, 1]
             forces = np.ones(len(FINGERS))
             forces[:THUMB] = _opposing(beside[:THUMB], beside[THUMB])
-            pushes = self._assist.force * forces[:, None] * self._inwards()
+            pushes = self._force() * forces[:, None] * self._inwards()
             torque = self._pressing * (levers @ pushes[..., None])[..., 0]
             # Of each finger as a whole, so that the force keeps its direction.
             ahead = shape.reshape(4, 4) + torque / _STIFFNESS - measured

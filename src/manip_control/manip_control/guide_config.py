@@ -15,6 +15,11 @@ class GuideConfig:
             begins to be led [m].
         guide_near: Distance from which on it waits wholly where the grasp begins [m].
         guide_leave: Distance beyond which the object is given up [m].
+        guide_grasping: Probability of a grasp that is enough at an object that is reached for.
+        guide_closes: By how much thumb and fingers come together, robot's size, to grasp without
+            the decoder's word [m].
+        guide_slow: Below this speed a hand has slowed down [m/s].
+        guide_least_force: What is known is held with this at least [N].
         guide_speed: How fast the palm is led beside the operator's own motion [m/s].
         guide_turn_speed: How fast it is turned beside the operator's [rad/s].
         guide_joint_speed: How fast joints of the arm go to where a grasp begins, and back to the
@@ -32,6 +37,10 @@ class GuideConfig:
     guide_reach: float = 0.30
     guide_near: float = 0.20
     guide_leave: float = 0.35
+    guide_grasping: float = 0.4
+    guide_closes: float = 0.02
+    guide_slow: float = 0.08
+    guide_least_force: float = 8.0
     guide_speed: float = 0.35
     guide_turn_speed: float = 2.0
     guide_joint_speed: float = 0.7
