@@ -1,14 +1,15 @@
 """Grasps counted: real grasp motion through retargeting and control, on objects in MuJoCo.
 
 ``python tests/bench/run.py grasp``, or ``python tests/bench/bench_grasp.py [--trials N]
-[--arms plain,assist,assist_oracle,physics] [--tuning] [--pictures FOLDER]``
+[--arms plain,fingers,assist,assist_oracle,physics] [--tuning] [--pictures FOLDER]``
 
 Success is the object lifted by 10 cm and held for 2 s. Contestants meet the same trials: the
-operator's hand alone (``plain``); with assist and the action decoder that ships, which is shown
-hand and object without error (``assist``); and with assist that is told what to expect by the
-sequence's own labels (``assist_oracle``): what it could do with a decoder that is never wrong; and
-that one with its motion refined in simulation before it is made (``physics``, see
-`grasp_refinement.py`: some 30 times the work, so it is named or it is not run).
+operator's hand alone (``plain``); with his fingers helped, by the decoder that ships, which is
+shown hand and object without error (``fingers``); with the palm led onto a grasp of the object as
+well, whose shape and place are known, as ``assist:=true`` does (``assist``); the same with a
+decoder that knows the sequence's own labels and the object's weight (``assist_oracle``); and
+``assist`` with the grasp chosen by trying it in simulation first (``physics``, see
+`grasp_refinement.py`).
 
 Trials are sequences of five people; what there is to set was set on two others (``--tuning``).
 """
@@ -49,22 +50,25 @@ from grasp_trial import (  # noqa: E402
 )
 
 from manip_control.assist_config import AssistConfig  # noqa: E402
+from manip_control.guide_config import GuideConfig  # noqa: E402
 
 ASSIST = AssistConfig(assist=True)
-ARMS: dict[str, Callable[[Setting], IntentSource] | None] = {
-    "plain": None,
-    "assist": lambda setting: decoded(setting, ASSIST.intent_lead),
-    "assist_oracle": lambda setting: oracle(setting, ASSIST.intent_lead),
+# Who says what the human is about to do, and whether the palm is led.
+ARMS: dict[str, tuple[Callable[[Setting], IntentSource] | None, bool]] = {
+    "plain": (None, False),
+    "fingers": (lambda setting: decoded(setting, ASSIST.intent_lead), False),
+    "assist": (lambda setting: decoded(setting, ASSIST.intent_lead), True),
+    "assist_oracle": (lambda setting: oracle(setting, ASSIST.intent_lead), True),
 }
 PHYSICS = "physics"
-TRIALS, PHYSICS_TRIALS = 240, 20
+TRIALS = 240
 # What was looked at while settings were chosen.
 TUNING = ("subject-01", "subject-02")
 
 
 def measure_grasp(
     trials: int = TRIALS,
-    arms: tuple[str, ...] = tuple(ARMS),
+    arms: tuple[str, ...] = (*ARMS, PHYSICS),
     *,
     tuning: bool = False,
     pictures: Path | None = None,
@@ -93,16 +97,6 @@ def measure_grasp(
     return _figures(outcomes, count)
 
 
-def measure_refined(trials: int = PHYSICS_TRIALS, seed: int = 0) -> dict[str, float]:
-    """Success with refinement and, on the same trials, without it; see `measure_grasp`."""
-    found = measure_grasp(trials, ("assist_oracle", PHYSICS), seed=seed)
-    return {
-        "grasp_physics_trials": found["grasp_trials"],
-        "grasp_success_physics": found["grasp_success_physics"],
-        "grasp_success_physics_before": found["grasp_success_assist_oracle"],
-    }
-
-
 def _grasps(tuning: bool, seed: int) -> Iterator[Grasp]:
     """Recorded grasps in an order of its own for each ``seed``."""
     sequences = read_sequences()
@@ -124,19 +118,20 @@ def _contest(grasp: Grasp, arms: tuple[str, ...], pictures: Path | None) -> dict
     if setting is None:
         return dict.fromkeys(arms, "out_of_reach")
     targets = retarget(setting)
-    ended = {}
+    ended, records = {}, {}
     keep = pictures is not None
     for name in arms:
         if name == PHYSICS:
-            source = oracle(setting, ASSIST.intent_lead)
-            rng = np.random.default_rng(len(setting.hands))
-            record, tried = refined(setting, source, ASSIST, rng, keep=keep)
-            print(f"      {name}: {tried} motions tried", flush=True)
+            source = ARMS["assist"][0](setting)
+            first = records.get("assist")
+            record, tried = refined(setting, targets, source, ASSIST, first, keep=keep)
+            print(f"      {name}: {tried} grasps tried", flush=True)
         else:
-            make = ARMS[name]
+            make, guided = ARMS[name]
             source = None if make is None else make(setting)
-            record = run_trial(setting, targets, source, config=ASSIST, keep=keep)
-        ended[name] = record.outcome
+            guide = GuideConfig() if guided else None
+            record = run_trial(setting, targets, source, config=ASSIST, guide=guide, keep=keep)
+        ended[name], records[name] = record.outcome, record
         if record.reason:
             print(f"      {name}: {record.reason}", flush=True)
         if pictures is not None:
@@ -148,6 +143,9 @@ def _figures(outcomes: dict[str, list[tuple[str, str]]], count: int) -> dict[str
     figures = {"grasp_trials": float(count)}
     for name, rows in outcomes.items():
         figures[f"grasp_success_{name}"] = np.mean([out == "success" for _, out in rows])
+    if "assist" in outcomes and PHYSICS in outcomes:
+        ours, theirs = (figures[f"grasp_success_{name}"] for name in (PHYSICS, "assist"))
+        figures["grasp_physics_ratio"] = ours / max(theirs, 1e-9)
     for name, rows in outcomes.items():
         counted = Counter(out for _, out in rows)
         for outcome in OUTCOMES[1:]:
@@ -172,7 +170,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=TRIALS, help="most trials")
-    parser.add_argument("--arms", default=",".join(ARMS), help="contestants, by commas")
+    parser.add_argument("--arms", default=",".join((*ARMS, PHYSICS)), help="contestants, by commas")
     parser.add_argument("--tuning", action="store_true", help="on the people settings came from")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of each trial")
     given = parser.parse_args()

@@ -18,7 +18,7 @@ from grasp_setting import HOLD_S, Setting
 from manip_control.assist import Assist
 from manip_control.assist_config import AssistConfig, GraspIntent
 from manip_control.controller import ENGAGED, ControlConfig, Controller
-from manip_control.grasp_guide import GraspGuide, Thing
+from manip_control.grasp_guide import GraspGuide
 from manip_control.grasp_planner import GraspPlanner
 from manip_control.guard import Guard, GuardConfig
 from manip_control.guide_config import GuideConfig
@@ -26,6 +26,7 @@ from manip_core import robot_model, scene
 from manip_core.grasp_types import grasp_type
 from manip_core.hand import Hand, SeenObject
 from manip_core.hand_skeleton import TIPS, Keypoint
+from manip_core.primitive import KnownObject
 from manip_perception.action import ActionDecoder
 from manip_retargeting.retargeter import Retargeter, Status
 
@@ -264,7 +265,7 @@ def _show(
 ) -> None:
     """Where the object is, and the plan for it where one is wanted."""
     place, turn = data.xpos[body].copy(), data.xmat[body].reshape(3, 3).copy()
-    thing = Thing(name="object", primitive=setting.shape.primitive, place=place, turn=turn)
+    thing = KnownObject(name="object", primitive=setting.shape.primitive, place=place, turn=turn)
     guide.see([thing], now)
     if (request := guide.wanted()) is not None:
         guide.accept(request, _planner().plan(request, skip), now)

@@ -1,4 +1,4 @@
-"""Refined grasps: what is changed of a motion, and which of two outcomes is the better one."""
+"""Refined grasps: what is tried, and which of two outcomes is the better one."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,10 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))
 
-from grasp_refinement import _FINGERS, _THUMB, _score
+from grasp_refinement import changes, score
 from grasp_trial import Record
+
+from manip_control.guide_config import GuideConfig
 
 
 def record(outcome: str, lift) -> Record:
@@ -21,11 +23,11 @@ def test_the_longer_and_the_higher_it_is_up_the_better():
     short = record("slipped", [0.06] * 20 + [0.0] * 80)
     longer = record("slipped", [0.06] * 60 + [0.0] * 40)
     held = record("success", [0.12] * 100)
-    scores = [_score(one) for one in (over, none, short, longer, held)]
+    scores = [score(one) for one in (over, none, short, longer, held)]
     assert scores == sorted(scores) and len(set(scores)) == len(scores)
 
 
-def test_closing_bends_fingers_and_thumb_apart_and_swings_none():
-    assert not (_FINGERS * _THUMB).any()
-    assert not _FINGERS[:, 0].any() and not _THUMB[:, :2].any()
-    assert _FINGERS.sum() == 9 and _THUMB.sum() == 2
+def test_first_of_all_is_what_would_have_been_done_anyway():
+    tried = list(changes())
+    assert tried[0] == (0, GuideConfig().guide_least_force)
+    assert len(set(tried)) == len(tried) > 1

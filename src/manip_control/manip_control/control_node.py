@@ -17,7 +17,9 @@ from manip_control.allegro_drivers import hand_driver
 from manip_control.arm_link_node import ArmLink
 from manip_control.assist_config import AssistConfig, GraspIntent
 from manip_control.controller import ENGAGED, HOLD, Command, ControlConfig, Controller
+from manip_control.grasp_planner import GraspPlanner
 from manip_control.guard import GuardConfig
+from manip_control.guide_config import GuideConfig
 from manip_control.joint_merge import JointMerge
 from manip_control.joystick import CHANGE, ENGAGE, RELEASE, STOP, Joystick, JoystickConfig
 from manip_control.loop_config import LoopConfig
@@ -30,11 +32,13 @@ from manip_ros.diagnostics import Diagnostics
 from manip_ros.listener import Listener
 from manip_ros.main import run
 from manip_ros.parameters import declare, declare_config
+from manip_ros.scene_conversions import known_objects
 from manip_ros.topics import BlockingService, publisher, service, subscription
 from manip_ros.worker import Worker
 
 STATE_PERIOD_S = 0.1
 TICK_S = 0.05
+PLAN_PERIOD_S = 0.02
 # How long an engagement waits for the arm's controller.
 ENGAGE_WAIT_S = 2.5
 STAGES = ("hand pose", "smoothing", "retargeting", "control")
@@ -56,7 +60,8 @@ class ControlNode(Node):
         joystick = declare_config(self, JoystickConfig)
         guard = declare_config(self, GuardConfig)
         self._assist = declare_config(self, AssistConfig)
-        side = declare(self, "hand", "right")
+        self._guide = declare_config(self, GuideConfig)
+        self._side = side = declare(self, "hand", "right")
         self._controller = Controller.for_robot(
             config,
             guard,
@@ -64,6 +69,7 @@ class ControlNode(Node):
             # Differs from every number given before a restart, so that nobody keeps an old anchor.
             engagement=int(time.time()) % 2**31,
             assist=self._assist,
+            guide=self._guide,
         )
         self._lock = threading.Lock()
         self._driver = hand_driver(loop.hand_driver)
@@ -108,10 +114,14 @@ class ControlNode(Node):
         if problem := favour_this_process(loop.realtime_priority):
             self.get_logger().warning(problem)
         self._worker = Worker(self, self._run, "control loop")
+        guided = self._assist.assist and self._guide.guide
+        self._planner = Worker(self, self._plan, "grasp planner") if guided else None
 
     def close(self) -> None:
         """Stop commanding, and let the arm's own controller have it."""
         self._worker.close()
+        if self._planner is not None:
+            self._planner.close()
         self._listener.close()
         for one in self._blocking:
             one.close()
@@ -129,6 +139,8 @@ class ControlNode(Node):
         }
         if self._assist.assist:
             heard[topics.MANIPULATION] = self._on_manipulation
+            if self._guide.guide:
+                heard[topics.SCENE_OBJECTS] = self._on_objects
         self._listener = Listener(self, heard, raw=(topics.OBSERVATION,))
         subscription(self, topics.JOY, self._on_joy)
         subscription(self, topics.HEARTBEAT, self._on_heartbeat)
@@ -203,6 +215,29 @@ class ControlNode(Node):
                 self._controller.on_intent(intent, self._now())
         except ValueError as error:
             self._diagnostics.reject("manipulation", str(error))
+
+    def _on_objects(self, msg) -> None:
+        # Only what is known in the robot's own frame; what a camera sees is before the operator.
+        if msg.source != msg.KNOWN or msg.header.frame_id != topics.WORLD_FRAME:
+            return
+        try:
+            things = known_objects(msg)
+        except ValueError as error:
+            self._diagnostics.reject("scene objects", str(error))
+            return
+        with self._lock:
+            self._controller.on_objects(things, self._now())
+
+    def _plan(self, stop: threading.Event) -> None:
+        """Plan the grasps that are wanted: outside of the control loop, for it takes longer."""
+        planner = GraspPlanner(self._side)
+        while not stop.wait(PLAN_PERIOD_S):
+            request = self._controller.grasp_wanted()
+            if request is None:
+                continue
+            grasp = planner.plan(request)
+            with self._lock:
+                self._controller.on_grasp(request, grasp, self._now())
 
     def _on_arm_changed(self) -> None:
         status = self._arm.status
@@ -368,6 +403,7 @@ class ControlNode(Node):
         values["arm"] = word
         if self._assist.assist:
             values["assist"] = "holding" if controller.assisting else "ready"
+            values["guidance"] = "leading" if controller.guiding else "ready"
         values["repeated joint states"] = self._merge.repeated
         values["period [ms]"] = self._pace.period * 1e3
         values["jitter p99 [ms]"] = self._pace.jitter() * 1e3

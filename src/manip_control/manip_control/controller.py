@@ -10,6 +10,7 @@ How a node uses it::
     controller.on_joint_states(names, positions, now)      # each joint state
     controller.on_target(names, positions, stamp, confidence, now, deviation)  # each target
     controller.on_intent(intent, now)                      # each word of a decoder, with assist
+    controller.on_objects(things, now)                     # where known objects are, with guidance
     controller.on_arm_status(program_running=..., safety_mode_ok=..., speed_scaling=...)
     controller.on_heartbeat(now)                           # while an operator's page is open
     controller.stop("red button")                          # emergency stop, latched
@@ -19,7 +20,8 @@ How a node uses it::
 
 ``on_joint_states``, ``on_target``, ``on_intent`` and ``on_arm_status`` raise ValueError for what
 they refuse; nothing has changed then. `assist` moves the fingers' targets before the limiter sees
-them, and is no layer of safety.
+them, and is no layer of safety; nor is `grasp_guide`, which takes its place where objects are
+known.
 """
 
 from dataclasses import replace
@@ -34,7 +36,10 @@ from manip_control.command import Command
 from manip_control.control_config import ControlConfig
 from manip_control.emergency_stop import EmergencyStop
 from manip_control.gate import Gate
+from manip_control.grasp_guide import GraspGuide
+from manip_control.grasp_planner import Grasp, Request
 from manip_control.guard import Guard, GuardConfig
+from manip_control.guide_config import GuideConfig
 from manip_control.limiter import Limiter
 from manip_control.operator_warnings import warnings_of
 from manip_control.predictor import Predictor
@@ -42,6 +47,7 @@ from manip_control.singularity import Singularity
 from manip_control.uncertainty import speed_share
 from manip_control.watchdog import FROZEN, Watchdog
 from manip_core.hand import RIGHT
+from manip_core.primitive import KnownObject
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES, Limits, limits
 
 __all__ = ["ENGAGED", "HOLD", "MODES", "Command", "ControlConfig", "Controller"]
@@ -71,7 +77,7 @@ class Controller:
         arm_joints: int = 6,
         engagement: int = 0,
         guard: Guard | None = None,
-        assist: Assist | None = None,
+        assist: Assist | GraspGuide | None = None,
     ):
         """Control the joints ``names`` (the first ``arm_joints`` are the arm's).
 
@@ -115,9 +121,13 @@ class Controller:
         *,
         engagement: int = 0,
         assist: AssistConfig | None = None,
+        guide: GuideConfig | None = None,
     ) -> "Controller":
         """Control the suite's own robot, at ``config.speed_fraction`` of its speed limits."""
-        own = limits(side)
+        own, helper = limits(side), None
+        if assist is not None and assist.assist:
+            guided = guide is not None and guide.guide
+            helper = GraspGuide(assist, guide, side) if guided else Assist(assist, side)
         return cls(
             config,
             JOINT_NAMES,
@@ -125,7 +135,7 @@ class Controller:
             arm_joints=len(ARM_JOINTS),
             engagement=engagement,
             guard=Guard(guard_config or GuardConfig(), side),
-            assist=Assist(assist, side) if assist is not None and assist.assist else None,
+            assist=helper,
         )
 
     @property
@@ -161,6 +171,11 @@ class Controller:
     def assisting(self) -> bool:
         """True while the fingers are helped to grasp."""
         return self._assist is not None and self._assist.holding
+
+    @property
+    def guiding(self) -> bool:
+        """True while the palm is led onto a grasp, or holds what it was led to."""
+        return isinstance(self._assist, GraspGuide) and self._assist.guiding
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -223,6 +238,21 @@ class Controller:
             self._assist.intend(intent, now)
         except ValueError as error:
             raise self._gate.refusal(str(error)) from None
+
+    def on_objects(self, things: list[KnownObject], now: float) -> None:
+        """Take where the known objects are, all of them; passed over without guidance."""
+        if isinstance(self._assist, GraspGuide):
+            self._assist.see(things, now)
+
+    def grasp_wanted(self) -> Request | None:
+        """What a grasp should be planned for, by a `GraspPlanner` outside of the control loop."""
+        guided = isinstance(self._assist, GraspGuide) and self.mode == ENGAGED
+        return self._assist.wanted() if guided else None
+
+    def on_grasp(self, request: Request, grasp: Grasp | None, now: float) -> None:
+        """Take the plan for a `grasp_wanted`; None where there is none."""
+        if isinstance(self._assist, GraspGuide) and self.mode == ENGAGED:
+            self._assist.accept(request, grasp, now)
 
     def on_arm_status(
         self, *, program_running: bool, safety_mode_ok: bool, speed_scaling: float

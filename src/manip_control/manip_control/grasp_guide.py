@@ -21,7 +21,7 @@ through the limiter and the guard as every target. Objects that nobody knows are
 `assist` alone.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from manip_control.guide_config import GuideConfig
 from manip_control.opposition import Opposition
 from manip_control.palm_reach import PalmReach
 from manip_core.hand import RIGHT
-from manip_core.primitive import Primitive
+from manip_core.primitive import KnownObject
 from manip_core.robot_model import ARM_JOINTS, HAND_SERVO, TIP_RADIUS, limits
 from manip_core.rotation import exponential, logarithm
 
@@ -52,8 +52,8 @@ _ENOUGH = 0.7
 _STIFFNESS = HAND_SERVO["kp"]
 # It rests there for so long before the hand closes; where it does not come so near, so long [s].
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
-# The led arm is no farther ahead of the real one than this [rad]; a way that keeps it so for so long
-# is given up [s].
+# The led arm is no farther ahead of the real one than this [rad]; a way that keeps it so is given
+# up after so long [s].
 _BEHIND, _HELD_UP = 0.35, 0.5
 # A posture on the way was passed: so near to it [rad].
 _PASSED = 0.15
@@ -61,7 +61,7 @@ _PASSED = 0.15
 _MOVED, _ROLLED = 0.01, 0.15
 # While the palm goes in, a grasp goes with an object that is moved, between these [m].
 _NUDGED, _SHOVED = 0.001, 0.04
-# After so long a plan that came to nothing is asked for again, and what was let go may be taken [s].
+# After so long a plan that came to nothing is asked for again, and what was let go is taken [s].
 _AGAIN = 0.5
 # The palm is clear of what it let go: so far from where it did [m], or after [s].
 _CLEAR, _CLEAR_AFTER = 0.08, 3.0
@@ -78,16 +78,6 @@ _CALM_TIME = 0.1
 # Share of the speed of turning while something is held.
 _CALM = 0.3
 _STEPS = 3
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Thing:
-    """A known object: its name, shape, and place ``(3,)`` [m] and turn ``(3, 3)`` in ``world``."""
-
-    name: str
-    primitive: Primitive
-    place: np.ndarray
-    turn: np.ndarray
 
 
 class GraspGuide:
@@ -112,7 +102,7 @@ class GraspGuide:
         self._fingertips = Fingertips(side)
         own = limits(side)
         self._lower, self._upper = own.lower[HAND], own.upper[HAND]
-        self._things: dict[str, Thing] = {}
+        self._things: dict[str, KnownObject] = {}
         self._seen_at = -np.inf
         self._speeds: dict[str, float] = {}
         self._measured: np.ndarray | None = None
@@ -123,7 +113,7 @@ class GraspGuide:
         """The robot is the operator's alone."""
         self._assist.release()
         self.phase, self.grasp = FREE, None
-        self._thing: Thing | None = None
+        self._thing: KnownObject | None = None
         self._asked: Request | None = None
         self._ask_after = -np.inf
         # Palm as it is led, and the arm's joints for it; None where it is the operator's.
@@ -137,6 +127,7 @@ class GraspGuide:
         self._tangled, self._hurry, self._held_up = False, 0.0, 0.0
         self._way: tuple[np.ndarray, ...] = ()
         self._last: np.ndarray | None = None
+        self._first: np.ndarray | None = None
         self._width = self._widest = self._speed = 0.0
         self._gap = self._share = self._in = self._rests = 0.0
 
@@ -159,7 +150,7 @@ class GraspGuide:
         self._assist.feel(measured, commanded, now)
         self._measured = measured
 
-    def see(self, things: list[Thing], now: float) -> None:
+    def see(self, things: list[KnownObject], now: float) -> None:
         """Take where all known objects are; those that are not named are known no more."""
         gap = now - self._seen_at
         before, self._things = self._things, {thing.name: thing for thing in things}
@@ -183,7 +174,7 @@ class GraspGuide:
         thing = self._things.get(request.name)
         if grasp is None or self.phase != FREE or thing is None:
             return
-        self._thing = Thing(
+        self._thing = KnownObject(
             name=request.name,
             primitive=request.primitive,
             place=request.place,
@@ -192,14 +183,14 @@ class GraspGuide:
         self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
         self._began, self._nearest, self._held_up = None, np.inf, 0.0
         self._widest, self._hurry = self._width, 0.0
-        self._tangled = True
+        self._tangled, self._first = True, self._measured[HAND].copy()
 
     def aim(
         self, target: np.ndarray, velocity: np.ndarray, now: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Target ``(22,)`` [rad] and its velocity [rad/s], as helped."""
-        elapsed = 0.0 if self._stepped_at is None else float(np.clip(now - self._stepped_at, 0, 0.1))
-        self._stepped_at = now
+        stepped = now if self._stepped_at is None else self._stepped_at
+        elapsed, self._stepped_at = float(np.clip(now - stepped, 0.0, 0.1)), now
         if self._measured is None or not (self._things or self.guiding):
             return self._assist.aim(target, velocity, now)
         palm = self._reach.pose(target)
@@ -249,7 +240,7 @@ class GraspGuide:
         """The operator opens his hand; farther where the robot does not hold yet."""
         if self.phase not in (ENTERING, CLOSING, HOLDING):
             return False
-        share = 1.0 if self.phase == HOLDING else 2.0
+        share = 1.0 if self.phase == HOLDING else 3.0
         return self._assist.let_go(target[HAND].reshape(4, 4), share)
 
     def _look(self, grip: np.ndarray, palm: tuple, now: float) -> None:
@@ -368,7 +359,7 @@ class GraspGuide:
             self._thing = replace(planned, place=thing.place)
 
     def _close(self, elapsed: float) -> bool:
-        """Both sides come together, and press; whether they press as they should, or can no more."""
+        """Both sides come together, and press; whether they press with the whole force."""
         config = self.config
         felt = self._assist.felt_along(self._inwards())
         both = min(felt[THUMB], np.delete(felt, THUMB).sum())
@@ -420,6 +411,9 @@ class GraspGuide:
         fingers = np.arange(len(FINGERS)) != THUMB
         if self._tangled and (np.abs(measured[:, 0] - self._opposition.apart)[fingers] < 0.1).all():
             self._tangled = False
+        if len(self._way) > 1:
+            # On a way about the object fingers stay as they were looked at.
+            return self._first
         if self._tangled:
             shape = np.where(fingers[:, None], measured, shape.reshape(4, 4))
             shape[fingers, 0] = self._opposition.apart[fingers]

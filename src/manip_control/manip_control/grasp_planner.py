@@ -21,6 +21,7 @@ from manip_core.robot_model import ARM_JOINTS, NUM_JOINTS, TIP_RADIUS
 from manip_core.rotation import angle, quaternion_from_matrix
 
 _ARM = slice(0, len(ARM_JOINTS))
+_UP = np.array([0.0, 0.0, 1.0])
 # The hand opens so much wider than the object [m], and comes the last part in a straight line [m].
 OPEN, STANDOFF = 0.03, 0.08
 # The widest thing that is grasped [m]; wider ones with less room.
@@ -35,13 +36,16 @@ _WIDEST_PART = 0.7
 _OVER_EDGE = 0.005
 # Ways about the closing line, and closing lines about an axis [rad].
 _TURNS = np.radians(np.arange(0.0, 360.0, 15.0))
-# Places along the approach beside the middle, or the deepest one, and of a cup's wall below the rim [m].
+# Places along the approach beside the middle, or the deepest one, and of a cup's wall below its
+# rim [m].
 _SHALLOWER, _BELOW_RIM = (-0.015, 0.0, 0.015, 0.03), (0.02, 0.03, 0.04)
-# What costs as much as one: palm beside the operator's [m], turned against it [rad]; tips beside the
-# object's middle [m]; a closing line out of the level [-].
+# What costs as much as one: palm beside the operator's [m], turned against it [rad]; tips beside
+# the object's middle [m]; a closing line out of the level [-].
 _BESIDE, _TURNED, _OFF_MIDDLE, _LEANING = 0.15, 1.0, 0.015, 0.25
 # Wider than this the hand holds badly [m]; and what so much more costs as much as one [m].
 _WIDE, _WIDER = 0.125, 0.004
+# On the way the robot keeps so far from the object [m].
+_CLEAR = 0.01
 # Places that are looked at on each part of the way from where the robot is; the way about the
 # object goes so high over the start of the grasp [m].
 _WAY, _OVER = 6, 0.12
@@ -171,7 +175,7 @@ class GraspPlanner:
         None for no way."""
         if self._is_free(request.q, before, request):
             return (before,)
-        over = grasp.before + [0.0, 0.0, _OVER]
+        over = grasp.before + _OVER * _UP
         above, found = self._reach.solve(over, grasp.rotation, before)
         if not found or _apart(above, before) > _MOVES:
             return None
@@ -180,18 +184,15 @@ class GraspPlanner:
         if self._is_free(request.q, above, request):
             return above, before
         place, turn = self._reach.pose(request.q)
-        raised, found = self._reach.solve(place + [0.0, 0.0, _OVER], turn, request.q)
-        if found and self._is_free(request.q, raised, request):
-            if self._is_free(raised, above, request):
-                return raised, above, before
-        return None
+        raised, found = self._reach.solve(place + _OVER * _UP, turn, request.q)
+        free = found and self._is_free(request.q, raised, request)
+        return (raised, above, before) if free and self._is_free(raised, above, request) else None
 
     def _is_free(self, start: np.ndarray, end: np.ndarray, request: Request) -> bool:
         """Nothing of the robot meets object or table between two postures."""
         shares = np.linspace(0.0, 1.0, _WAY + 1)[1:, None]
         return not any(
-            self._touches(q, request, itself=False)
-            for q in (1.0 - shares) * start + shares * end
+            self._touches(q, request, itself=False) for q in (1.0 - shares) * start + shares * end
         )
 
     def _lowest(
@@ -217,7 +218,7 @@ class GraspPlanner:
             return None
         if _apart(before, request.q) > _FARTHEST:
             return None
-        raised = grasp.position + [0.0, 0.0, _RISE]
+        raised = grasp.position + _RISE * _UP
         after, found = self._reach.solve(raised, grasp.rotation, at)
         return before if found and _apart(after, at) <= _MOVES else None
 
@@ -231,17 +232,21 @@ class GraspPlanner:
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_collision(model, data)
+        distance = data.contact.dist
         pairs = model.geom_bodyid[data.contact.geom]
         of_object, of_world = (pairs == body).any(axis=1), (pairs == 0).any(axis=1)
-        met = of_object ^ of_world
-        return bool((met | ~(of_object | of_world) if itself else met).any())
+        met = (distance < 0.0) & ~(of_object & of_world)
+        if not itself:
+            # On the way it keeps a distance from the object; robot and robot are the guard's.
+            met = (met & of_world) | (of_object & ~of_world & (distance < _CLEAR))
+        return bool(met.any())
 
 
 @lru_cache(maxsize=32)
 def _with_object(side: str, primitive: Primitive) -> tuple[mujoco.MjModel, mujoco.MjData, int]:
     spec = robot_model.robot_spec(side)
     scene.add_table(spec)
-    primitive.add_to(spec, "object")
+    primitive.add_to(spec, "object", margin=_CLEAR)
     for key in spec.keys:
         spec.delete(key)
     model = spec.compile()

@@ -9,6 +9,7 @@ import numpy as np
 
 from manip_control.emulated_arm import ArmConfig, EmulatedArm
 from manip_control.faults import FAULTS, Fault, Faults, Link
+from manip_core.primitive import BOX, CAPSULE, CYLINDER
 from manip_core.robot_model import (
     ARM_JOINTS,
     HAND_JOINTS,
@@ -62,14 +63,25 @@ class RobotConfig:
             raise ValueError(f"fault_gap must be positive, got {self.fault_gap}")
 
 
+# Kinds of MuJoCo's geoms; a ball is a capsule without a length.
+_SHAPES = {
+    int(mujoco.mjtGeom.mjGEOM_BOX): BOX,
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER): CYLINDER,
+    int(mujoco.mjtGeom.mjGEOM_CAPSULE): CAPSULE,
+    int(mujoco.mjtGeom.mjGEOM_SPHERE): CAPSULE,
+}
+
+
 @dataclass(frozen=True)
 class ObjectState:
-    """An object of the scene: name, position (3,) [m], quaternion (4,) w first, size (3,) [m]."""
+    """An object of the scene: name, position (3,) [m], quaternion (4,) w first, size (3,) [m], and
+    kind of `primitive`, empty where it is none."""
 
     name: str
     position: np.ndarray
     quaternion: np.ndarray
     size: np.ndarray
+    shape: str
 
 
 @dataclass(frozen=True)
@@ -206,9 +218,15 @@ class MujocoRobot:
                     self.data.xpos[body].copy(),
                     self.data.xquat[body].copy(),
                     2.0 * self.model.geom_aabb[self.model.body_geomadr[body], 3:],
+                    self._shape(body),
                 )
                 for body in self._objects
             ]
+
+    def _shape(self, body: int) -> str:
+        if self.model.body_geomnum[body] != 1:
+            return ""
+        return _SHAPES.get(int(self.model.geom_type[self.model.body_geomadr[body]]), "")
 
     def copy_state(self, into: mujoco.MjData) -> None:
         """Copy the present state, for a renderer in another thread."""

@@ -15,6 +15,7 @@ from manip_control.emulated_arm import ArmConfig
 from manip_control.faults import Fault, schedule
 from manip_control.mujoco_robot import MujocoRobot, RealTime, RobotConfig, State
 from manip_core import interfaces as topics
+from manip_core.primitive import KINDS
 from manip_core.robot_model import ARM_JOINTS, JOINT_NAMES
 from manip_ros.conversions import image_to_msg, to_stamp
 from manip_ros.diagnostics import Diagnostics
@@ -269,6 +270,7 @@ class MujocoRobotNode(Node):
                 float, state.quaternion
             )
             item.size.x, item.size.y, item.size.z = map(float, state.size)
+            item.shape = KINDS.index(state.shape) + 1 if state.shape else SceneObject.UNKNOWN
             msg.objects.append(item)
         self._objects.publish(msg)
 

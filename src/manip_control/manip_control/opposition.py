@@ -69,8 +69,8 @@ class Opposition:
                 self._rows[i] = joints = self._solve(fingertips, joints, self._gaps[i], beside)
 
     def joints(self, gap: float) -> np.ndarray:
-        """The fingers ``(16,)`` [rad] with ``gap`` [m] between both sides, from ``narrowest``, where
-        they would pass into each other, to ``widest``."""
+        """The fingers ``(16,)`` [rad] with ``gap`` [m] between both sides: from ``narrowest``,
+        where they pass into each other, to ``widest``."""
         gap = float(np.clip(gap, self.narrowest, self.widest))
         i = int(np.clip(np.searchsorted(self._gaps, gap), 1, len(self._gaps) - 1))
         share = (gap - self._gaps[i - 1]) / (self._gaps[i] - self._gaps[i - 1])

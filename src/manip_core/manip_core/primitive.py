@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-BOX, CYLINDER, CAPSULE, CUP = KINDS = ("box", "cylinder", "capsule", "cup")
+KINDS = BOX, CYLINDER, CAPSULE, CUP = ("box", "cylinder", "capsule", "cup")
 # Of cups: thickness of wall and bottom [m]; boxes of which the wall is made.
 WALL, _STAVES = 0.004, 16
 _GEOM = mujoco.mjtGeom
@@ -81,3 +81,19 @@ class Primitive:
         mass = same.pop("mass", 0.1) / sum(volume for *_, volume in geoms)
         for kind, size, place, quat, volume in geoms:
             body.add_geom(type=kind, size=size, pos=place, quat=quat, mass=mass * volume, **same)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KnownObject:
+    """An object of the robot's scene.
+
+    Attributes:
+        name: What it is.
+        primitive: Its shape.
+        place, turn: Its centre ``(3,)`` [m] and rotation ``(3, 3)`` in ``world``.
+    """
+
+    name: str
+    primitive: Primitive
+    place: np.ndarray
+    turn: np.ndarray

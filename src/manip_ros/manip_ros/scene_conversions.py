@@ -11,6 +11,7 @@ from manip_msgs.msg import Contact, Contacts, HandMesh, SceneObject, SceneObject
 
 from manip_core.hand import CONTACT_KINDS, NUM_VERTICES, RIGHT, Hand, SeenContact, SeenObject
 from manip_core.interfaces import CAMERA_OPTICAL_FRAME
+from manip_core.primitive import KINDS, KnownObject, Primitive
 from manip_core.rotation import matrix_from_quaternion, quaternion_from_matrix
 
 
@@ -72,6 +73,30 @@ def objects_from_msg(msg: SceneObjects) -> tuple[SeenObject, ...]:
             )
         )
     return _sound(objects)
+
+
+def known_objects(msg: SceneObjects) -> list[KnownObject]:
+    """Those of a SceneObjects whose shape is told, in the message's own frame.
+
+    Raises:
+        ValueError: A pose or size that is none.
+    """
+    shaped = [item for item in msg.objects if item.shape != SceneObject.UNKNOWN]
+    for item in shaped:
+        if item.shape > len(KINDS):
+            raise ValueError(
+                f"object {item.name}: shape must be at most {len(KINDS)}, got {item.shape}"
+            )
+    seen = objects_from_msg(SceneObjects(objects=shaped))
+    return [
+        KnownObject(
+            name=item.name,
+            primitive=Primitive(KINDS[item.shape - 1], tuple(_xyz(item.size))),
+            place=one.position,
+            turn=one.rotation,
+        )
+        for item, one in zip(shaped, seen, strict=True)
+    ]
 
 
 def contacts_to_msg(hand: Hand, stamp: Time) -> Contacts:
