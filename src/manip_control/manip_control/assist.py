@@ -176,6 +176,11 @@ class Assist:
         )
 
     @property
+    def opened(self) -> bool:
+        """The operator has opened his hand, which the decoder has not seen yet."""
+        return self._let_go
+
+    @property
     def force(self) -> float:
         """With what the thumb is to press, as told and as allowed [N]."""
         told = 0.0 if self._intent is None else self._intent.force

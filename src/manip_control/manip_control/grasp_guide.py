@@ -230,7 +230,7 @@ class GraspGuide:
         if self.phase != REACHING:
             return False
         config = self.config
-        if self._assist.sure(now, least=config.guide_grasping):
+        if self._assist.sure(now, least=config.guide_grasping) and not self._assist.opened:
             return True
         near = np.linalg.norm(grip - self.grasp.centre) < config.guide_near
         closed = self._widest - self._width > config.guide_closes
@@ -463,7 +463,9 @@ class GraspGuide:
             away = np.linalg.norm(grip - grasp.centre)
             near, far = self.config.guide_near, self.config.guide_reach
             share = float(np.clip((far - away) / (far - near), 0.0, 1.0))
-            self._share = max(self._hurry, share * share * (3.0 - 2.0 * share))
+            # It goes back only when he has gone away: on the way back to a hand that is at the
+            # object, it would be in the way.
+            self._share = max(self._share, self._hurry, share * share * (3.0 - 2.0 * share))
             return palm
         self._share = 1.0
         if self.phase in (ENTERING, CLOSING):

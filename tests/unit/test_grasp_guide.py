@@ -1,0 +1,276 @@
+"""Guidance onto grasps: when it leads, what it may add to a target, and how it ends."""
+
+from dataclasses import replace
+from functools import cache
+
+import mujoco
+import numpy as np
+import pytest
+
+from manip_control.assist_config import AssistConfig, GraspIntent
+from manip_control.controller import ENGAGED, HOLD, ControlConfig, Controller
+from manip_control.grasp_guide import (
+    CLOSING,
+    ENTERING,
+    FREE,
+    HOLDING,
+    LEAVING,
+    REACHING,
+    GraspGuide,
+    _opposing,
+)
+from manip_control.grasp_planner import GraspPlanner
+from manip_control.guard import GuardConfig
+from manip_control.guide_config import GuideConfig
+from manip_control.opposition import Opposition
+from manip_control.palm_reach import PalmReach
+from manip_core import robot_model, scene
+from manip_core.grasp_types import GraspType
+from manip_core.primitive import CYLINDER, KnownObject, Primitive
+from manip_core.robot_model import JOINT_NAMES, NUM_JOINTS
+
+ASSIST, GUIDE = AssistConfig(assist=True), GuideConfig()
+CAN = Primitive(CYLINDER, (0.06, 0.06, 0.1))
+PERIOD, SUBSTEPS = 0.008, 4
+HAND = slice(6, 22)
+
+
+@cache
+def opposition() -> Opposition:
+    return Opposition()
+
+
+@cache
+def planner() -> GraspPlanner:
+    return GraspPlanner(opposition=opposition())
+
+
+@cache
+def reach() -> PalmReach:
+    return PalmReach()
+
+
+@cache
+def world() -> mujoco.MjModel:
+    spec = robot_model.robot_spec()
+    scene.add_table(spec)
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio, spec.option.noslip_iterations = 10.0, 5
+    CAN.add_to(spec, "can", mass=0.2, condim=4, friction=[1.0, 0.01, 0.0005])
+    for key in spec.keys:
+        spec.delete(key)
+    return spec.compile()
+
+
+class Rig:
+    """A robot in MuJoCo, a can, and an operator who says where his palm is and how he holds his
+    fingers."""
+
+    def __init__(self, guide: GuideConfig = GUIDE):
+        self.model, self.data = world(), mujoco.MjData(world())
+        home = robot_model.home()
+        self.data.qpos[:NUM_JOINTS], self.data.ctrl[:] = home, home
+        self.data.qpos[NUM_JOINTS : NUM_JOINTS + 3] = (0.6, -0.1, CAN.half[2])
+        mujoco.mj_forward(self.model, self.data)
+        self.body = self.model.body("can").id
+        self.controller = Controller.for_robot(
+            ControlConfig(), GuardConfig(), assist=ASSIST, guide=guide
+        )
+        self.guide: GraspGuide = self.controller._assist
+        self.now, self.target, self.grasping = 100.0, home.copy(), 0.0
+        self.palm, self.rotation = reach().pose(home)
+        self.step()
+        assert self.controller.set_mode(ENGAGED, self.now)[0]
+
+    def step(self) -> None:
+        self.now += PERIOD
+        controller, data = self.controller, self.data
+        controller.on_joint_states(JOINT_NAMES, data.qpos[:NUM_JOINTS], self.now)
+        place, turn = data.xpos[self.body].copy(), data.xmat[self.body].reshape(3, 3).copy()
+        can = KnownObject(name="can", primitive=CAN, place=place, turn=turn)
+        controller.on_objects([can], self.now)
+        if (request := controller.grasp_wanted()) is not None:
+            controller.on_grasp(request, planner().plan(request), self.now)
+        if controller.mode == ENGAGED:
+            controller.on_target(JOINT_NAMES, self.target, self.now - 0.03, 1.0, self.now)
+            intent = GraspIntent(
+                grasping=self.grasping,
+                confidence=1.0,
+                grasp_type=GraspType.PRISMATIC_4_FINGER,
+                aperture=0.06,
+                force=6.0,
+                stamp=self.now - 0.03,
+            )
+            controller.on_intent(intent, self.now)
+        command = controller.step(self.now)
+        if command is not None:
+            data.ctrl[:] = command.positions
+        mujoco.mj_step(self.model, data, SUBSTEPS)
+
+    def go(self, palm: np.ndarray, seconds: float, until: int | None = None) -> None:
+        """The operator's palm goes there within the time, its turn and his fingers as they are."""
+        start, steps = self.palm.copy(), round(seconds / PERIOD)
+        for k in range(steps):
+            self.palm = start + (k + 1) / steps * (palm - start)
+            q, _ = reach().solve(self.palm, self.rotation, self.target)
+            self.target[:6] = q[:6]
+            self.step()
+            if until is not None and self.guide.phase == until:
+                return
+
+    def by(self, *way: float, seconds: float) -> None:
+        self.go(self.palm + np.array(way), seconds)
+
+    def wait(self, seconds: float, until: int | None = None) -> None:
+        self.go(self.palm, seconds, until)
+
+    @property
+    def height(self) -> float:
+        return float(self.data.xpos[self.body, 2] - CAN.half[2])
+
+    @property
+    def over(self) -> np.ndarray:
+        """Where the operator's palm has its grip about the can."""
+        return self.data.xpos[self.body] - self.rotation @ opposition().centre
+
+
+def holding() -> Rig:
+    rig = Rig()
+    rig.go(rig.over, 2.0)
+    rig.wait(3.0)
+    rig.grasping = 1.0
+    rig.wait(5.0, until=HOLDING)
+    assert rig.guide.phase == HOLDING
+    return rig
+
+
+def test_it_reaches_waits_grasps_lifts_and_lets_go():
+    rig = Rig()
+    rig.go(rig.over, 2.0)
+    rig.wait(3.0)
+    # Before the can and open, however the operator holds his fingers; and there it waits.
+    assert rig.guide.phase == REACHING and rig.controller.guiding
+    place, _ = reach().pose(rig.data.qpos[:NUM_JOINTS])
+    np.testing.assert_allclose(place, rig.guide.grasp.before, atol=0.01)
+    assert abs(rig.height) < 2e-3
+    rig.grasping, rig.target[HAND] = 1.0, opposition().joints(0.06)
+    rig.wait(0.05)
+    assert rig.guide.phase == ENTERING
+    rig.wait(3.0, until=CLOSING)
+    rig.wait(3.0, until=HOLDING)
+    assert rig.guide.phase == HOLDING and rig.controller.assisting
+    rig.by(0.0, 0.0, 0.15, seconds=1.5)
+    rig.wait(2.0)
+    assert rig.height > 0.1
+    # Down again, and open: released at once, and the operator's again when he has gone away.
+    rig.by(0.0, 0.0, -0.149, seconds=2.0)
+    rig.wait(1.0)
+    rig.target[HAND] = opposition().joints(0.15)
+    rig.wait(0.5, until=LEAVING)
+    assert rig.guide.phase == LEAVING
+    rig.by(-0.1, 0.1, 0.35, seconds=3.0)
+    rig.wait(4.0)
+    assert rig.guide.phase == FREE and not rig.controller.guiding
+    place, _ = reach().pose(rig.data.qpos[:NUM_JOINTS])
+    np.testing.assert_allclose(place, rig.palm, atol=0.01)
+
+
+def test_without_a_decoder_a_hand_that_closes_at_the_object_grasps():
+    rig = Rig()
+    rig.target[HAND] = opposition().joints(0.11)
+    rig.go(rig.over, 2.0)
+    rig.wait(3.0)
+    assert rig.guide.phase == REACHING
+    opened = rig.target[HAND].copy()
+    for share in np.linspace(0.0, 1.0, 40):
+        rig.target[HAND] = opened + share * (opposition().joints(0.07) - opened)
+        rig.step()
+    rig.wait(5.0, until=HOLDING)
+    assert rig.guide.phase == HOLDING
+
+
+def test_far_from_everything_the_target_is_the_operators_to_the_bit():
+    rig = Rig()
+    rig.by(-0.05, 0.1, 0.1, seconds=1.0)
+    assert rig.guide.phase == FREE and not rig.controller.guiding
+    target, velocity = rig.guide.aim(rig.target, np.zeros(NUM_JOINTS), rig.now + PERIOD)
+    assert (target == rig.target).all() and not velocity.any()
+
+
+def test_going_away_ends_it_before_it_has_begun():
+    rig = Rig()
+    rig.go(rig.over, 2.0)
+    assert rig.guide.phase == REACHING
+    rig.by(-0.1, 0.1, 0.4, seconds=2.0)
+    rig.wait(3.0)
+    assert rig.guide.phase == FREE and not rig.controller.guiding and abs(rig.height) < 2e-3
+
+
+def test_hold_takes_it_back_at_once():
+    rig = holding()
+    rig.controller.set_mode(HOLD, rig.now)
+    rig.step()
+    assert rig.guide.phase == FREE and not rig.controller.guiding
+    before = rig.data.ctrl.copy()
+    rig.wait(0.5)
+    # The hand stays closed as it is; nothing of the guidance moves the robot any more.
+    np.testing.assert_allclose(rig.data.ctrl, before, atol=0.05)
+
+
+def test_it_is_for_those_who_want_it():
+    plain = Controller.for_robot(
+        ControlConfig(), GuardConfig(), assist=ASSIST, guide=replace(GUIDE, guide=False)
+    )
+    assert not isinstance(plain._assist, GraspGuide)
+    plain.on_objects([], 0.0)
+    assert plain.grasp_wanted() is None and not plain.guiding
+
+
+def test_plans_that_nobody_waits_for_are_passed_over():
+    guide = GraspGuide(ASSIST, GUIDE, opposition=opposition())
+    home = robot_model.home()
+    guide.feel(home, home, 1.0)
+    palm, rotation = reach().pose(home)
+    place = palm + rotation @ opposition().centre
+    can = KnownObject(name="can", primitive=CAN, place=place, turn=np.eye(3))
+    for now in (1.0, 1.05):
+        guide.see([can], now)
+    guide.aim(home, np.zeros(NUM_JOINTS), 1.1)
+    request = guide.wanted()
+    assert request is not None and request.name == "can"
+    guide.accept(replace(request), None, 1.2)
+    assert guide.wanted() is request
+    guide.accept(request, None, 1.2)
+    assert guide.wanted() is None and guide.phase == FREE
+    # Asked again after a while, not at once.
+    guide.aim(home, np.zeros(NUM_JOINTS), 1.25)
+    assert guide.wanted() is None
+    guide.aim(home, np.zeros(NUM_JOINTS), 1.9)
+    assert guide.wanted() is not None
+
+
+def test_what_moves_is_not_reached_for():
+    guide = GraspGuide(ASSIST, GUIDE, opposition=opposition())
+    home = robot_model.home()
+    guide.feel(home, home, 1.0)
+    palm, rotation = reach().pose(home)
+    place = palm + rotation @ opposition().centre
+    for k in range(5):
+        can = KnownObject(name="can", primitive=CAN, place=place + 0.01 * k, turn=np.eye(3))
+        guide.see([can], 1.0 + 0.05 * k)
+        guide.aim(home, np.zeros(NUM_JOINTS), 1.0 + 0.05 * k)
+        assert guide.wanted() is None
+
+
+@pytest.mark.parametrize("thumb", [-0.09, -0.045, -0.01, 0.0, 0.02, 0.045, 0.08])
+def test_fingers_share_the_force_about_the_thumb(thumb):
+    places = np.array([0.045, 0.0, -0.045])
+    shares = _opposing(places, thumb)
+    assert shares.sum() == pytest.approx(1.0) and (shares >= 0).all()
+    assert shares @ places == pytest.approx(np.clip(thumb, -0.045, 0.045), abs=1e-9)
+
+
+def test_settings_check_themselves():
+    for wrong in ({"guide_near": 0.4}, {"guide_speed": -1.0}, {"guide_reach": np.nan}):
+        with pytest.raises(ValueError, match="guide_"):
+            GuideConfig(**wrong)
