@@ -6,7 +6,15 @@ import numpy as np
 from harness import only, running, sim
 from manip_msgs.msg import JointTarget, ManipulationCommand, TeleopState
 
-from manip_core.interfaces import JOINT_STATES, MANIPULATION, TARGET, TELEOP_STATE
+from manip_control.opposition import Opposition
+from manip_control.palm_reach import PalmReach
+from manip_core.interfaces import (
+    JOINT_STATES,
+    MANIPULATION,
+    SCENE_OBJECTS,
+    TARGET,
+    TELEOP_STATE,
+)
 from manip_core.robot_model import JOINT_NAMES, home
 from manip_ros.conversions import to_stamp
 
@@ -69,3 +77,44 @@ def test_a_grasp_that_is_told_closes_the_fingers_until_it_is_told_no_more(probe)
         assert closed()
         tell(until=opened)
         assert opened()
+
+
+def test_reaching_for_a_known_object_and_grasping_lifts_it(probe):
+    """The palm is led onto the scene's can, which the operator's own hand would miss by 4 cm."""
+    with running(only(sim(assist="true"), "mujoco_robot_node", "control_node")):
+        listener = probe(JOINT_STATES, TELEOP_STATE, SCENE_OBJECTS)
+        listener.wait(lambda: listener.count(JOINT_STATES), what="joint states")
+        listener.wait(lambda: listener.count(SCENE_OBJECTS), what="the scene's objects")
+
+        def state():
+            return listener.last(TELEOP_STATE)
+
+        def can() -> np.ndarray:
+            (item,) = [one for one in listener.last(SCENE_OBJECTS).objects if one.name == "can"]
+            return np.array([getattr(item.pose.position, axis) for axis in "xyz"])
+
+        listener.wait(lambda: state() and state().mode == TeleopState.ENGAGED, what="engagement")
+        targets, words = listener.publisher(TARGET), listener.publisher(MANIPULATION)
+        reach, rested = PalmReach(), can()
+        palm, rotation = reach.pose(HOME)
+        over = rested - rotation @ Opposition().centre + (0.0, 0.04, 0.06)
+        q = HOME.copy()
+
+        def lead(goal: np.ndarray, seconds: float, grasping: float, until=lambda: False) -> None:
+            nonlocal palm, q
+            start, began = palm, time.time()
+            while (share := (time.time() - began) / seconds) < 1.0 and not until():
+                palm = start + min(1.0, 1.5 * share) * (goal - start)
+                q, _ = reach.solve(palm, rotation, q)
+                msg = target()
+                msg.positions = q.tolist()
+                targets.publish(msg)
+                words.publish(word(grasping))
+                time.sleep(1 / 30)
+
+        lead(over, 6.0, 0.0)
+        assert can()[2] < rested[2] + 0.01
+        lead(over, 8.0, 1.0)
+        up = over + np.array([0.0, 0.0, 0.2])
+        lead(up, 30.0, 1.0, until=lambda: can()[2] > rested[2] + 0.1)
+        assert can()[2] > rested[2] + 0.1

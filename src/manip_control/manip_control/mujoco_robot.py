@@ -107,6 +107,9 @@ class MujocoRobot:
     def __init__(self, config: RobotConfig, arm: ArmConfig | None = None):
         self.config = config
         self.model = build_model(config.hand, meshes=config.meshes)
+        # As MuJoCo's documentation advises for grasping: what is held by friction does not creep.
+        self.model.opt.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+        self.model.opt.impratio, self.model.opt.noslip_iterations = 10.0, 5
         self.data = mujoco.MjData(self.model)
         self.lock = threading.RLock()
         self.steps = max(1, round(1.0 / (config.rate * self.model.opt.timestep)))
