@@ -17,9 +17,9 @@ from manip_control.grasp_guide import (
     LEAVING,
     REACHING,
     GraspGuide,
-    _opposing,
 )
 from manip_control.grasp_planner import GraspPlanner
+from manip_control.grip import opposing
 from manip_control.guard import GuardConfig
 from manip_control.guide_config import GuideConfig
 from manip_control.opposition import Opposition
@@ -265,7 +265,7 @@ def test_what_moves_is_not_reached_for():
 @pytest.mark.parametrize("thumb", [-0.09, -0.045, -0.01, 0.0, 0.02, 0.045, 0.08])
 def test_fingers_share_the_force_about_the_thumb(thumb):
     places = np.array([0.045, 0.0, -0.045])
-    shares = _opposing(places, thumb)
+    shares = opposing(places, thumb)
     assert shares.sum() == pytest.approx(1.0) and (shares >= 0).all()
     assert shares @ places == pytest.approx(np.clip(thumb, -0.045, 0.045), abs=1e-9)
 

@@ -27,14 +27,14 @@ import numpy as np
 
 from manip_control.assist import HAND, Assist
 from manip_control.assist_config import AssistConfig, GraspIntent
-from manip_control.fingertips import FINGERS, THUMB, Fingertips
 from manip_control.grasp_planner import STANDOFF, Grasp, Request
+from manip_control.grip import Grip
 from manip_control.guide_config import GuideConfig
 from manip_control.opposition import Opposition
 from manip_control.palm_reach import PalmReach
 from manip_core.hand import RIGHT
 from manip_core.primitive import KnownObject
-from manip_core.robot_model import ARM_JOINTS, HAND_SERVO, TIP_RADIUS, limits
+from manip_core.robot_model import ARM_JOINTS
 from manip_core.rotation import exponential, logarithm
 
 FREE, REACHING, ENTERING, CLOSING, HOLDING, LEAVING = range(6)
@@ -42,14 +42,8 @@ _ARM = slice(0, len(ARM_JOINTS))
 # The palm is where it should be: so near [m, rad].
 _THERE, _TURNED = 0.006, 0.06
 _BEFORE, _BEFORE_TURNED = 0.02, 0.15
-# Commanded tips are kept so far apart [m]; shares of what presses that are tried for it.
-_APART = 0.0005
-_SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)
 # The palm goes on slowly for so long after the hand holds [s].
 _GENTLY = 1.2
-# A force is there where so much of it is felt [-].
-_ENOUGH = 0.7
-_STIFFNESS = HAND_SERVO["kp"]
 # It rests there for so long before the hand closes; where it does not come so near, so long [s].
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
 # The led arm is no farther ahead of the real one than this [rad]; a way that keeps it so is given
@@ -99,9 +93,7 @@ class GraspGuide:
         self._assist = Assist(assist, side)
         self._opposition = opposition or Opposition(side)
         self._reach = PalmReach(side)
-        self._fingertips = Fingertips(side)
-        own = limits(side)
-        self._lower, self._upper = own.lower[HAND], own.upper[HAND]
+        self._grip = Grip(self._assist, config, side, self._opposition)
         self._things: dict[str, KnownObject] = {}
         self._seen_at = -np.inf
         self._speeds: dict[str, float] = {}
@@ -122,14 +114,13 @@ class GraspGuide:
         self._operator: tuple[np.ndarray, np.ndarray] | None = None
         self._began: tuple[np.ndarray, np.ndarray] | None = None
         self._left = self._began
-        self._nearest, self._pressing = np.inf, 0.0
+        self._nearest = np.inf
         self._since = -np.inf
-        self._tangled, self._hurry, self._held_up = False, 0.0, 0.0
+        self._hurry = self._held_up = 0.0
         self._way: tuple[np.ndarray, ...] = ()
         self._last: np.ndarray | None = None
-        self._first: np.ndarray | None = None
         self._width = self._widest = self._speed = 0.0
-        self._gap = self._share = self._in = self._rests = 0.0
+        self._share = self._in = self._rests = 0.0
 
     @property
     def holding(self) -> bool:
@@ -183,7 +174,7 @@ class GraspGuide:
         self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
         self._began, self._nearest, self._held_up = None, np.inf, 0.0
         self._widest, self._hurry = self._width, 0.0
-        self._tangled, self._first = True, self._measured[HAND].copy()
+        self._grip.reach(grasp.opened, self._measured[HAND])
 
     def aim(
         self, target: np.ndarray, velocity: np.ndarray, now: float
@@ -215,9 +206,7 @@ class GraspGuide:
 
     def _watch(self, target: np.ndarray, went: float, elapsed: float) -> None:
         """How wide the operator's hand is, was, and how fast it goes."""
-        tips = self._fingertips.places(target[HAND])
-        apart = np.linalg.norm(np.delete(tips, THUMB, axis=0) - tips[THUMB], axis=-1)
-        self._width = float(apart.mean())
+        self._width = self._grip.width(target[HAND])
         self._widest = max(self._widest, self._width) if self.phase == REACHING else self._width
         share = min(1.0, elapsed / _CALM_TIME)
         self._speed += share * (went / max(elapsed, 1e-3) - self._speed)
@@ -281,7 +270,6 @@ class GraspGuide:
         config, grasp = self.config, self.grasp
         if self.phase == REACHING:
             away = np.linalg.norm(grip - grasp.centre)
-            self._gap = grasp.opened
             # He grasps already: the rest of the way is the robot's.
             if grasps:
                 self._hurry = 1.0
@@ -293,7 +281,6 @@ class GraspGuide:
             elif self._hurry and self._arrived():
                 self.phase, self._since, self._in = ENTERING, now, 0.0
                 self._assist.release()
-                self._pressing = 0.0
         elif self.phase in (ENTERING, CLOSING):
             away = np.linalg.norm(grip - grasp.centre)
             self._note(palm, away)
@@ -303,16 +290,16 @@ class GraspGuide:
             elif self.phase == ENTERING:
                 self._enter(elapsed)
             else:
-                if self._close(elapsed) or late:
+                if self._grip.close(grasp, elapsed) or late:
                     self.phase, self._since = HOLDING, now
                     self._assist.release()
         elif self.phase == HOLDING:
             if let_go:
                 self._leave(palm, now)
             else:
-                self._close(elapsed)
+                self._grip.close(grasp, elapsed)
         elif self.phase == LEAVING:
-            self._gap = min(grasp.opened, self._gap + 3 * config.guide_close_speed * elapsed)
+            self._grip.widen(grasp, elapsed)
             clear = np.linalg.norm(palm[0] - self._left[0]) > _CLEAR
             if clear or now > self._since + _CLEAR_AFTER:
                 self._give_up(now)
@@ -358,88 +345,10 @@ class GraspGuide:
             )
             self._thing = replace(planned, place=thing.place)
 
-    def _close(self, elapsed: float) -> bool:
-        """Both sides come together, and press; whether they press with the whole force."""
-        config = self.config
-        felt = self._assist.felt_along(self._inwards())
-        both = min(felt[THUMB], np.delete(felt, THUMB).sum())
-        if self._pressing == 0.0:
-            least = max(self._opposition.narrowest, self.grasp.gap - config.guide_press)
-            self._gap = max(least, self._gap - config.guide_close_speed * elapsed)
-            if both < self._assist.config.touch_force and self._gap > least:
-                return False
-        self._pressing = min(1.0, self._pressing + elapsed / config.guide_squeeze_time)
-        return self._pressing == 1.0
-
-    def _force(self) -> float:
-        """With what the thumb is to press [N]."""
-        return max(self._assist.force, self.config.guide_least_force)
-
-    def _inwards(self) -> np.ndarray:
-        """Unit vectors ``(4, 3)`` in the palm along which FINGERS come together."""
-        up = self._opposition.frame[:, 2]
-        return np.where(np.arange(len(FINGERS)) == THUMB, 1.0, -1.0)[:, None] * up
-
-    def _fingers(self) -> np.ndarray:
-        """Where fingers ``(16,)`` [rad] are led: servos are springs, and press with what is added.
-
-        A force along the line of closing, and nothing across it, is the tip's Jacobian transposed
-        times the force, over the servo's stiffness. What is added is less where commanded tips
-        would pass through each other: between them is less than fingers give way.
-        """
-        shape = self._opposition.joints(self._gap)
-        lead = np.zeros_like(shape)
-        if self._pressing:
-            measured = self._measured[HAND].reshape(4, 4)
-            tips, levers = self._fingertips.jacobian(self._measured[HAND])
-            beside = tips @ self._opposition.frame[:, 1]
-            forces = np.ones(len(FINGERS))
-            forces[:THUMB] = _opposing(beside[:THUMB], beside[THUMB])
-            pushes = self._force() * forces[:, None] * self._inwards()
-            torque = self._pressing * (levers @ pushes[..., None])[..., 0]
-            # Of each finger as a whole, so that the force keeps its direction.
-            ahead = shape.reshape(4, 4) + torque / _STIFFNESS - measured
-            most = self._assist.config.max_torque / _STIFFNESS
-            ahead *= np.minimum(1.0, most / np.maximum(np.abs(ahead).max(axis=1)[:, None], 1e-9))
-            lead = (measured + ahead).ravel() - shape
-        return self._apart(shape, lead)
-
-    def _untangled(self) -> np.ndarray:
-        """The open hand; fingers that lie at each other go apart before they open."""
-        shape = self._opposition.joints(self._gap)
-        measured = self._measured[HAND].reshape(4, 4)
-        fingers = np.arange(len(FINGERS)) != THUMB
-        if self._tangled and (np.abs(measured[:, 0] - self._opposition.apart)[fingers] < 0.1).all():
-            self._tangled = False
-        if len(self._way) > 1:
-            # On a way about the object fingers stay as they were looked at.
-            return self._first
-        if self._tangled:
-            shape = np.where(fingers[:, None], measured, shape.reshape(4, 4))
-            shape[fingers, 0] = self._opposition.apart[fingers]
-            shape = shape.ravel()
-        return shape
-
-    def _apart(self, shape: np.ndarray, lead: np.ndarray) -> np.ndarray:
-        """As much of ``lead`` added to ``shape``, or of a wider shape, that tips stay apart."""
-        for share in _SHARES:
-            led = np.clip(shape + share * lead, self._lower, self._upper)
-            if self._tips_apart(led):
-                return led
-        gap = self._gap
-        while not self._tips_apart(shape) and gap < self.grasp.gap:
-            gap += _APART
-            shape = self._opposition.joints(gap)
-        return shape
-
-    def _tips_apart(self, hand: np.ndarray) -> bool:
-        tips = self._fingertips.places(hand)
-        apart = np.linalg.norm(np.delete(tips, THUMB, axis=0) - tips[THUMB], axis=-1)
-        return bool(apart.min() > 2 * TIP_RADIUS + _APART)
-
     def _leave(self, palm: tuple, now: float) -> None:
         self._assist.release()
-        self.phase, self._since, self._left, self._pressing = LEAVING, now, palm, 0.0
+        self._grip.let_go()
+        self.phase, self._since, self._left = LEAVING, now, palm
 
     def _give_up(self, now: float) -> None:
         self.phase, self.grasp, self._thing = FREE, None, None
@@ -496,7 +405,11 @@ class GraspGuide:
         speeds[_ARM] = _AHEAD * (q - self._q)[_ARM] / max(elapsed, 1e-3)
         self._q = q
         if wish is not None:
-            shape = self._untangled() if self.phase == REACHING else self._fingers()
+            hand = self._measured[HAND]
+            if self.phase == REACHING:
+                shape = self._grip.opened(hand, about=len(self._way) > 1)
+            else:
+                shape = self._grip.fingers(hand, self.grasp)
             helped[HAND] += self._share * (shape - target[HAND])
             speeds[HAND] *= 1.0 - self._share
         else:
@@ -542,19 +455,3 @@ class GraspGuide:
         step *= min(1.0, _FASTEST * elapsed / max(np.abs(step).max(), 1e-9))
         q[_ARM] = self._q[_ARM] + step
         return q
-
-
-def _opposing(fingers: np.ndarray, thumb: float) -> np.ndarray:
-    """Shares of one force among fingers at places ``(k,)`` beside each other, so that together they
-    push against the thumb's place, as far as pushing can, and as alike as may be."""
-    active = np.ones(len(fingers), bool)
-    shares = np.zeros(len(fingers))
-    while active.any():
-        places = fingers[active] - thumb
-        rows = np.stack((np.ones(len(places)), places))
-        shares[:] = 0.0
-        shares[active] = np.linalg.lstsq(rows, np.array([1.0, 0.0]), rcond=None)[0]
-        if (shares >= 0.0).all():
-            break
-        active &= shares >= 0.0
-    return np.maximum(shares, 0.0) / max(shares.sum(), 1e-9)
