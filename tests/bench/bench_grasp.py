@@ -16,11 +16,13 @@ Trials are sequences of five people; what there is to set was set on two others 
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +70,7 @@ TUNING = ("subject-01", "subject-02")
 
 def measure_grasp(
     trials: int = TRIALS,
-    arms: tuple[str, ...] = (*ARMS, PHYSICS),
+    arms: tuple[str, ...] = ("plain", "assist", "assist_oracle", PHYSICS),
     *,
     tuning: bool = False,
     pictures: Path | None = None,
@@ -85,16 +87,26 @@ def measure_grasp(
     """
     outcomes: dict[str, list[tuple[str, str]]] = defaultdict(list)
     count = 0
-    for grasp in islice(_grasps(tuning, seed), trials):
-        count += 1
-        began = time.process_time()
-        ended = _contest(grasp, arms, pictures and pictures / f"{count:03d}-{grasp.thing}")
-        for name, outcome in ended.items():
-            outcomes[name].append((grasp.thing, outcome))
-        said = ", ".join(f"{name} {outcome}" for name, outcome in ended.items())
-        spent = time.process_time() - began
-        print(f"  {count:3d} {grasp.name} {grasp.thing}: {said} ({spent:.1f} s)", flush=True)
+    todo = [
+        (grasp, arms, pictures and pictures / f"{i:03d}-{grasp.thing}")
+        for i, grasp in enumerate(islice(_grasps(tuning, seed), trials), 1)
+    ]
+    workers = len(os.sched_getaffinity(0))
+    # Trials know nothing of each other: what comes out does not depend on how many run at once.
+    with get_context("fork").Pool(workers, maxtasksperchild=24) as pool:
+        for (grasp, *_), (ended, spent) in zip(todo, pool.imap(_timed, todo), strict=True):
+            count += 1
+            for name, outcome in ended.items():
+                outcomes[name].append((grasp.thing, outcome))
+            said = ", ".join(f"{name} {outcome}" for name, outcome in ended.items())
+            print(f"  {count:3d} {grasp.name} {grasp.thing}: {said} ({spent:.1f} s)", flush=True)
     return _figures(outcomes, count)
+
+
+def _timed(asked: tuple) -> tuple[dict[str, str], float]:
+    """Of one trial what `_contest` says, and what it took of a core [s]."""
+    began = time.process_time()
+    return _contest(*asked), time.process_time() - began
 
 
 def _grasps(tuning: bool, seed: int) -> Iterator[Grasp]:
@@ -170,7 +182,9 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=TRIALS, help="most trials")
-    parser.add_argument("--arms", default=",".join((*ARMS, PHYSICS)), help="contestants, by commas")
+    parser.add_argument(
+        "--arms", default="plain,assist,assist_oracle,physics", help="contestants, by commas"
+    )
     parser.add_argument("--tuning", action="store_true", help="on the people settings came from")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of each trial")
     given = parser.parse_args()

@@ -1,15 +1,12 @@
 """Grasps refined by simulation before they are made: a search over what could be grasped, and how.
 
 The guidance takes the nearest grasp that its geometry allows; whether it holds, only physics can
-tell. So the grasps that could be made, nearest first, are tried in the trial's own simulation, with
-more and more force, and the first that lifts the object is made. The first of all is the one that
-would have been made anyway. The simulation knows the object and is the one that judges: what comes
+tell. So the grasps that could be made, nearest first, are tried in the trial's own simulation,
+and the first that lifts the object is made. The first of all is the one that would have been made
+anyway. The simulation knows the object and is the one that judges: what comes
 out is what foresight could make of the recorded motion, and no hand that sees a new object for the
 first time.
 """
-
-from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from grasp_setting import Setting
@@ -18,16 +15,8 @@ from grasp_trial import LIFTED, IntentSource, Record, run_trial
 from manip_control.assist_config import AssistConfig
 from manip_control.guide_config import GuideConfig
 
-# Grasps that are passed over, and least forces with which it is held [N], in the order in which
-# they are tried.
-GRASPS, FORCES = (0, 1, 3, 6, 12), (8.0, 11.0)
-
-
-def changes() -> Iterator[tuple[int, float]]:
-    """What is tried: grasps that are passed over, and the least force [N]."""
-    for skip in GRASPS:
-        for force in FORCES:
-            yield skip, force
+# Grasps that are passed over, in the order in which they are tried.
+SKIPS = (0, 1, 3, 6, 12)
 
 
 def refined(
@@ -43,15 +32,14 @@ def refined(
 
     Args:
         setting, targets, source, config: As for :func:`run_trial`.
-        first: What came of the first of `changes`, where that is known.
+        first: What came of the first of `SKIPS`, where that is known.
         keep: Remember MuJoCo's positions.
     """
     best: tuple[float, Record] | None = None
-    for tried, (skip, force) in enumerate(changes(), 1):
-        guide = replace(GuideConfig(), guide_least_force=force)
+    for tried, skip in enumerate(SKIPS, 1):
         record = first if tried == 1 else None
         record = record or run_trial(
-            setting, targets, source, config=config, guide=guide, skip=skip, keep=keep
+            setting, targets, source, config=config, guide=GuideConfig(), skip=skip, keep=keep
         )
         if best is None or score(record) > best[0]:
             best = score(record), record

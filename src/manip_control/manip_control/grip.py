@@ -111,7 +111,7 @@ class Grip:
             # Of each finger as a whole, so that the force keeps its direction.
             here = measured.reshape(4, 4)
             ahead = shape.reshape(4, 4) + torque / _STIFFNESS - here
-            most = self._assist.config.max_torque / _STIFFNESS
+            most = self._config.guide_torque / _STIFFNESS
             ahead *= np.minimum(1.0, most / np.maximum(np.abs(ahead).max(axis=1)[:, None], 1e-9))
             lead = (here + ahead).ravel() - shape
         for share in _SHARES:

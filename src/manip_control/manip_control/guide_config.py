@@ -19,7 +19,8 @@ class GuideConfig:
         guide_closes: By how much thumb and fingers come together, robot's size, to grasp without
             the decoder's word [m].
         guide_slow: Below this speed a hand has slowed down [m/s].
-        guide_least_force: What is known is held with this at least [N].
+        guide_least_force: What is known is held with this at least [N], as far as torques allow.
+        guide_torque: Most torque of a joint [N m], below the 0.70 that an Allegro's has.
         guide_speed: How fast the palm is led beside the operator's own motion [m/s].
         guide_turn_speed: How fast it is turned beside the operator's [rad/s].
         guide_joint_speed: How fast joints of the arm go to where a grasp begins, and back to the
@@ -40,8 +41,9 @@ class GuideConfig:
     guide_grasping: float = 0.4
     guide_closes: float = 0.02
     guide_slow: float = 0.08
-    guide_least_force: float = 8.0
-    guide_speed: float = 0.35
+    guide_least_force: float = 14.0
+    guide_torque: float = 0.69
+    guide_speed: float = 0.20
     guide_turn_speed: float = 2.0
     guide_joint_speed: float = 0.7
     guide_enter_speed: float = 0.15
