@@ -112,9 +112,9 @@ def test_reaching_for_a_known_object_and_grasping_lifts_it(probe):
                 words.publish(word(grasping))
                 time.sleep(1 / 30)
 
-        lead(over, 6.0, 0.0)
+        lead(over, 5.0, 0.0)
         assert can()[2] < rested[2] + 0.01
-        lead(over, 8.0, 1.0)
+        # It waits for the fingers, whatever the operator's palm does meanwhile.
         up = over + np.array([0.0, 0.0, 0.2])
         lead(up, 30.0, 1.0, until=lambda: can()[2] > rested[2] + 0.1)
         assert can()[2] > rested[2] + 0.1

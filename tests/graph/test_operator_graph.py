@@ -120,7 +120,7 @@ def engage(probe, page):
     """Press once, as soon as the page offers it."""
     probe.wait(lambda: page.state.get("reaches"), what="a page that reaches the control node")
     page.send(press="engage")
-    probe.wait(lambda: mode(probe) == TeleopState.ENGAGED, timeout=10.0, what="engagement")
+    probe.wait(lambda: mode(probe) == TeleopState.ENGAGED, what="engagement")
 
 
 def test_clutch_stop_and_marks(bench):
