@@ -20,10 +20,11 @@ from grasp_sequences import RATE, Grasp
 
 from manip_control.assist import takes_part
 from manip_control.fingertips import THUMB, Fingertips
+from manip_control.palm_reach import PalmReach
 from manip_core import robot_model
 from manip_core.hand import Hand, palm_rotation
 from manip_core.hand_skeleton import TIPS, Keypoint
-from manip_core.rotation import exponential, logarithm
+from manip_core.rotation import exponential
 from manip_retargeting.measures import contact_from_distance
 from manip_retargeting.retargeter import Retargeter
 
@@ -182,12 +183,12 @@ def _followed(retargeter: Retargeter, hands: list[Hand]) -> list[np.ndarray]:
 
 
 class Reach:
-    """Postures of the arm for poses of the palm, by damped least squares."""
+    """Postures of the arm for poses of the palm, free of contact."""
 
     def __init__(self):
-        self._model = robot_model.build_model(with_scene=False)
-        self._data = mujoco.MjData(self._model)
-        self._palm = self._model.body(robot_model.PALM_FRAME).id
+        self._reach = PalmReach()
+        self._model, self._data = self._reach.model, self._reach.data
+        self._palm = self._reach.palm
         # Palm and fingers come last, and only what collides counts.
         hand = (self._model.geom_bodyid >= self._palm) & (self._model.geom_contype > 0)
         self._hand_geoms = geoms = np.flatnonzero(hand)
@@ -195,7 +196,6 @@ class Reach:
         capsule = self._model.geom_type[geoms] == mujoco.mjtGeom.mjGEOM_CAPSULE
         self._radius = np.where(capsule, self._model.geom_size[geoms, 0], 0.0)
         self._half = self._model.geom_aabb[geoms, 3:] - self._radius[:, None]
-        self._limits = robot_model.limits()
         self._home = robot_model.home()
 
     def best(
@@ -252,26 +252,8 @@ class Reach:
         self, position: np.ndarray, rotation: np.ndarray, seed: np.ndarray
     ) -> np.ndarray | None:
         """Posture ``(22,)`` [rad] with the palm there, free of contact; None if none is found."""
-        model, data, q = self._model, self._data, seed.copy()
-        jacobian = np.zeros((6, model.nv))
-        for _ in range(_SOLVES):
-            data.qpos[:] = q
-            mujoco.mj_kinematics(model, data)
-            mujoco.mj_comPos(model, data)
-            here = data.xmat[self._palm].reshape(3, 3)
-            off, turn = position - data.xpos[self._palm], logarithm(rotation @ here.T)
-            if np.linalg.norm(off) < 1e-3 and np.linalg.norm(turn) < 3e-3:
-                break
-            error = np.concatenate((_capped(off, 0.1), _capped(turn, 0.4)))
-            mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._palm)
-            j = jacobian[:, ARM]
-            q[ARM] += j.T @ np.linalg.solve(j @ j.T + 1e-4 * np.eye(6), error)
-            q[ARM] = np.clip(q[ARM], self._limits.lower[ARM], self._limits.upper[ARM])
-        else:
+        q, found = self._reach.solve(position, rotation, seed, _SOLVES)
+        if not found:
             return None
-        mujoco.mj_collision(model, data)
-        return None if data.ncon else q
-
-
-def _capped(vector: np.ndarray, most: float) -> np.ndarray:
-    return vector * min(1.0, most / max(np.linalg.norm(vector), 1e-12))
+        mujoco.mj_collision(self._model, self._data)
+        return None if self._data.ncon else q

@@ -78,6 +78,7 @@ class Rig:
         )
         self.guide: GraspGuide = self.controller._assist
         self.now, self.target, self.grasping = 100.0, home.copy(), 0.0
+        self.decodes = self.shows = True
         self.palm, self.rotation = reach().pose(home)
         self.step()
         assert self.controller.set_mode(ENGAGED, self.now)[0]
@@ -88,7 +89,8 @@ class Rig:
         controller.on_joint_states(JOINT_NAMES, data.qpos[:NUM_JOINTS], self.now)
         place, turn = data.xpos[self.body].copy(), data.xmat[self.body].reshape(3, 3).copy()
         can = KnownObject(name="can", primitive=CAN, place=place, turn=turn)
-        controller.on_objects([can], self.now)
+        if self.shows:
+            controller.on_objects([can], self.now)
         if (request := controller.grasp_wanted()) is not None:
             controller.on_grasp(request, planner().plan(request), self.now)
         if controller.mode == ENGAGED:
@@ -101,7 +103,8 @@ class Rig:
                 force=6.0,
                 stamp=self.now - 0.03,
             )
-            controller.on_intent(intent, self.now)
+            if self.decodes:
+                controller.on_intent(intent, self.now)
         command = controller.step(self.now)
         if command is not None:
             data.ctrl[:] = command.positions
@@ -117,6 +120,12 @@ class Rig:
             self.step()
             if until is not None and self.guide.phase == until:
                 return
+
+    def close(self, start: float, end: float, seconds: float = 0.4) -> None:
+        """The operator's fingers go from one width to another."""
+        for gap in np.linspace(start, end, round(seconds / PERIOD)):
+            self.target[HAND] = opposition().joints(gap)
+            self.step()
 
     def by(self, *way: float, seconds: float) -> None:
         self.go(self.palm + np.array(way), seconds)
@@ -177,16 +186,33 @@ def test_it_reaches_waits_grasps_lifts_and_lets_go():
 
 def test_without_a_decoder_a_hand_that_closes_at_the_object_grasps():
     rig = Rig()
+    rig.decodes = False
     rig.target[HAND] = opposition().joints(0.11)
     rig.go(rig.over, 2.0)
     rig.wait(3.0)
     assert rig.guide.phase == REACHING
-    opened = rig.target[HAND].copy()
-    for share in np.linspace(0.0, 1.0, 40):
-        rig.target[HAND] = opened + share * (opposition().joints(0.07) - opened)
-        rig.step()
+    rig.close(0.11, 0.07)
     rig.wait(5.0, until=HOLDING)
     assert rig.guide.phase == HOLDING
+    # Opened it lets go, and closed once more it takes hold again.
+    rig.close(0.07, 0.12)
+    rig.wait(1.0, until=LEAVING)
+    assert rig.guide.phase == LEAVING
+    rig.by(-0.1, 0.1, 0.35, seconds=3.0)
+    rig.wait(4.0)
+    rig.go(rig.over, 2.0)
+    rig.wait(3.0)
+    assert rig.guide.phase == REACHING
+    rig.close(0.12, 0.07)
+    rig.wait(6.0, until=HOLDING)
+    assert rig.guide.phase == HOLDING
+
+
+def test_objects_that_nobody_tells_of_any_more_are_not_reached_for():
+    rig = Rig()
+    rig.shows = False
+    rig.go(rig.over + np.array([0.0, 0.0, 0.12]), 2.0)
+    assert rig.guide.phase == FREE and not rig.controller.guiding
 
 
 def test_far_from_everything_the_target_is_the_operators_to_the_bit():
@@ -245,6 +271,8 @@ def test_plans_that_nobody_waits_for_are_passed_over():
     # Asked again after a while, not at once.
     guide.aim(home, np.zeros(NUM_JOINTS), 1.25)
     assert guide.wanted() is None
+    for now in (1.8, 1.85):
+        guide.see([can], now)
     guide.aim(home, np.zeros(NUM_JOINTS), 1.9)
     assert guide.wanted() is not None
 

@@ -49,8 +49,8 @@ _SMOOTHING = 0.012
 _LOST = 0.3
 
 
-def takes_part(grasp: GraspType) -> np.ndarray:
-    """Which of FINGERS a grasp uses, ``(4,)``; the thumb always."""
+def takes_part(grasp: GraspType | None) -> np.ndarray:
+    """Which of FINGERS a grasp uses, ``(4,)``; the thumb always, all where nobody tells."""
     fingers = (*_TAKING_PART.get(grasp, FINGERS), FINGERS[THUMB])
     return np.array([finger in fingers for finger in FINGERS])
 
@@ -181,6 +181,15 @@ class Assist:
         return self._let_go
 
     @property
+    def squeezing(self) -> bool:
+        """Something is felt between thumb and fingers."""
+        return bool(self.holding and self.touching[THUMB] and self.touching.sum() > 1)
+
+    def closed_again(self) -> None:
+        """The hand that was opened has closed: what the decoder saw of it no longer counts."""
+        self._let_go = False
+
+    @property
     def force(self) -> float:
         """With what the thumb is to press, as told and as allowed [N]."""
         told = 0.0 if self._intent is None else self._intent.force
@@ -221,7 +230,7 @@ class Assist:
 
     def _gap(self, tips: np.ndarray) -> float:
         """Mean distance of the thumb's tip from those that take part [m]."""
-        fingers = takes_part(self._intent.grasp_type)
+        fingers = takes_part(None if self._intent is None else self._intent.grasp_type)
         fingers[THUMB] = False
         return float(np.linalg.norm(tips[fingers] - tips[THUMB], axis=-1).mean())
 

@@ -113,7 +113,7 @@ class GraspGuide:
         self._q: np.ndarray | None = None
         self._operator: tuple[np.ndarray, np.ndarray] | None = None
         self._began: tuple[np.ndarray, np.ndarray] | None = None
-        self._left = self._began
+        self._left: tuple[np.ndarray, np.ndarray] | None = None
         self._nearest = np.inf
         self._since = -np.inf
         self._hurry = self._held_up = 0.0
@@ -182,6 +182,9 @@ class GraspGuide:
         """Target ``(22,)`` [rad] and its velocity [rad/s], as helped."""
         stepped = now if self._stepped_at is None else self._stepped_at
         elapsed, self._stepped_at = float(np.clip(now - stepped, 0.0, 0.1)), now
+        if now - self._seen_at > self.config.guide_timeout:
+            # Who told of the objects is silent: they may be anywhere.
+            self._things = {}
         if self._measured is None or not (self._things or self.guiding):
             return self._assist.aim(target, velocity, now)
         palm = self._reach.pose(target)
@@ -191,7 +194,8 @@ class GraspGuide:
         grip = palm[0] + palm[1] @ self._opposition.centre
         self._watch(target, went, elapsed)
         self._go_on(palm, grip, self._grasps(grip, now), self._let_go(target), now, elapsed)
-        if self.phase == FREE:
+        if self.phase == FREE and not self._assist.squeezing:
+            # A hand that holds something unknown is not opened for something known.
             self._look(grip, palm, now)
         wish = self._wish(palm, grip)
         if wish is None and self._led is None:
@@ -223,7 +227,10 @@ class GraspGuide:
             return True
         near = np.linalg.norm(grip - self.grasp.centre) < config.guide_near
         closed = self._widest - self._width > config.guide_closes
-        return near and closed and self._speed < config.guide_slow
+        if not (near and closed and self._speed < config.guide_slow):
+            return False
+        self._assist.closed_again()
+        return True
 
     def _let_go(self, target: np.ndarray) -> bool:
         """The operator opens his hand; farther where the robot does not hold yet."""
@@ -289,10 +296,9 @@ class GraspGuide:
                 self._leave(palm, now)
             elif self.phase == ENTERING:
                 self._enter(elapsed)
-            else:
-                if self._grip.close(grasp, elapsed) or late:
-                    self.phase, self._since = HOLDING, now
-                    self._assist.release()
+            elif self._grip.close(grasp, elapsed) or late:
+                self.phase, self._since = HOLDING, now
+                self._assist.release()
         elif self.phase == HOLDING:
             if let_go:
                 self._leave(palm, now)

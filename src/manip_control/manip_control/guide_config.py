@@ -31,6 +31,7 @@ class GuideConfig:
         guide_squeeze_time: Time from first touch on both sides to the whole force [s].
         guide_patience: The palm waits for the fingers to hold for so long after the operator began
             to grasp [s], whatever he does but open his hand.
+        guide_timeout: Where nobody has told of objects for so long, none is known [s].
         guide_rest: An object that moves faster than this is not reached for [m/s].
     """
 
@@ -51,6 +52,7 @@ class GuideConfig:
     guide_press: float = 0.008
     guide_squeeze_time: float = 0.3
     guide_patience: float = 4.0
+    guide_timeout: float = 0.5
     guide_rest: float = 0.05
 
     def __post_init__(self):
