@@ -25,6 +25,21 @@ def test_a_seed_makes_a_film(world, film):
     assert not torch.equal(world.film(FRAMES, RATE, 4).joints, film.joints)
 
 
+def test_several_films_at_once_each_have_a_hand_a_scene_and_a_camera(world):
+    films = world.films(3, 2, RATE, 3)
+    assert [film.image.shape[0] for film in films] == [2, 2, 2]
+    corners = [film.image[:, :, :6, :6].float() for film in films]
+    for film, corner in zip(films, corners, strict=True):
+        assert (corner[1] - corner[0]).abs().mean() < 6
+        pixels = film.joints[..., :2] / film.joints[..., 2:] * film.camera[:2] + film.camera[2:]
+        assert pixels.min() > 0 and pixels.max() < SIZE - 1
+    assert len({tuple(film.camera.tolist()) for film in films}) == 3
+    assert min((corners[i] - corners[i - 1]).abs().mean() for i in range(3)) > 6
+    bones = [(film.joints[:, 9] - film.joints[:, 0]).norm(dim=-1) for film in films]
+    assert all((bone[1] - bone[0]).abs() < 1e-4 for bone in bones)
+    assert len({round(bone[0].item(), 5) for bone in bones}) == 3
+
+
 def test_the_scene_stands_still_but_for_its_noise(film):
     corner = film.image[:, :, :6, :6].float()
     assert (corner - corner[:1]).abs().mean() < 6

@@ -130,12 +130,20 @@ class Cameras:
         focal = (self._size / side)[:, None]
         return torch.cat((focal, focal, 0.5 * (self._size - 1) - focal * middle), -1)
 
-    def still(self, draw: Draw, joints: Tensor) -> Tensor:
-        """``(B, 4)`` fx, fy, cx, cy [px] of a camera that sees keypoints ``(B, 21, 3)`` of all
-        images, which are of one film: the square of its picture that they need, and some more."""
+    def still(self, draw: Draw, joints: Tensor, films: int = 1) -> Tensor:
+        """``(B, 4)`` fx, fy, cx, cy [px] of cameras that see keypoints ``(B, 21, 3)`` of all images
+        of a film: the square of its picture that they need, and some more.
+
+        Args:
+            draw: Random numbers, the same for all images of a film.
+            joints: Of one film after the other.
+            films: Of equally many images.
+        """
         slopes = joints[..., :2] / joints[..., 2:].clamp(min=0.02)
-        low, high = slopes.amin((0, 1)), slopes.amax((0, 1))
-        side = (high - low).amax() * draw.uniform(*_ROOM, 1)
+        slopes = slopes.unflatten(0, (films, -1))
+        low, high = slopes.amin((1, 2)), slopes.amax((1, 2))
+        low, high = (end.repeat_interleave(slopes.shape[1], 0) for end in (low, high))
+        side = (high - low).amax(-1, keepdim=True) * draw.uniform(*_ROOM, 1)
         middle = 0.5 * (low + high) + 0.5 * (side - (high - low)) * draw.uniform(-0.9, 0.9, 2)
         focal = self._size / side
         return torch.cat((focal, focal, 0.5 * (self._size - 1) - focal * middle), -1)

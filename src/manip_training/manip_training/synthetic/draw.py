@@ -88,14 +88,21 @@ class Draw:
 
 
 class SteadyDraw(Draw):
-    """The same numbers for every image of the batch; but for :meth:`normal_like`'s."""
+    """The same numbers for every image of a film, of which a batch may hold several, one after the
+    other; but for :meth:`normal_like`'s.
 
-    def __init__(self, size: int, generator: torch.Generator):
+    Args:
+        size: Number of images B, of all films together.
+        generator: See :class:`Draw`.
+        films: Of equally many images.
+    """
+
+    def __init__(self, size: int, generator: torch.Generator, films: int = 1):
         super().__init__(size, generator)
-        self._one = Draw(1, generator)
+        self._each, self._own = size // films, Draw(films, generator)
 
     def _take(self, kind, shape: tuple[int, ...]) -> Tensor:
-        return self._one._take(kind, shape).expand(self.size, *shape)
+        return self._own._take(kind, shape).repeat_interleave(self._each, 0)
 
 
 def about_axis(axis: int, angle: Tensor) -> Tensor:

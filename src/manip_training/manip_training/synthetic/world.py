@@ -156,7 +156,6 @@ class SyntheticWorld:
         with torch.autocast(self._device.type, enabled=False), _one_thread():
             return self._set(draw)
 
-    @torch.no_grad()
     def film(self, frames: int, rate: float, seed: int) -> Film:
         """A hand that moves before a camera that stands still, in one scene.
 
@@ -168,8 +167,20 @@ class SyntheticWorld:
             rate: Frames a second.
             seed: The same film for the same seed, size and configuration.
         """
+        return self.films(1, frames, rate, seed)[0]
+
+    @torch.no_grad()
+    def films(self, count: int, frames: int, rate: float, seed: int) -> list[Film]:
+        """So many of them at once, each in its own scene: short ones take less time so.
+
+        Args:
+            count: Films.
+            frames: Of each, T.
+            rate: Frames a second.
+            seed: The same films for the same seed, count, size and configuration.
+        """
         self.generator.manual_seed(seed)
-        return self._film(self.motions.draw(1, frames, rate, self.generator))
+        return self._films(self.motions.draw(count, frames, rate, self.generator))
 
     @torch.no_grad()
     def film_of(self, handling: Handling, row: int, seed: int) -> Film:
@@ -191,16 +202,18 @@ class SyntheticWorld:
             motion.shape[one],
             motion.touch[one],
         )
-        return self._film(motion, handling, row)
+        return self._films(motion, handling, row)[0]
 
-    def _film(self, motion: Motion, handling: Handling | None = None, row: int = 0) -> Film:
-        joints = motion.joints[0]
-        frames = len(joints)
-        draw = SteadyDraw(frames, self.generator)
-        hands = self._hands.posed(draw, motion.fingers[0], motion.shape.expand(frames, -1))
-        turned = (motion.rotation[0] @ hands.mesh.joints.mT).mT
+    def _films(self, motion: Motion, handling: Handling | None = None, row: int = 0) -> list[Film]:
+        """Of every motion; of the only one, where a hand handles something."""
+        count, frames = motion.joints.shape[:2]
+        joints, rotation = motion.joints.flatten(0, 1), motion.rotation.flatten(0, 1)
+        draw = SteadyDraw(len(joints), self.generator, count)
+        shape = motion.shape.repeat_interleave(frames, 0)
+        hands = self._hands.posed(draw, motion.fingers.flatten(0, 1), shape)
+        turned = (rotation @ hands.mesh.joints.mT).mT
         view = View(
-            rotation=motion.rotation[0],
+            rotation=rotation,
             middle=joints.mean(1),
             offset=(joints - turned)[:, 0],
             up=self._cameras.view(draw, joints.mean(1), hands.thumb_up).up,
@@ -209,14 +222,18 @@ class SyntheticWorld:
         if handling is not None:
             hands = replace(hands, **_in_hand(handling, row, hands.held, view))
             seen = torch.cat((joints, handling.position[row][:, None]), 1)
-        camera = self._cameras.still(draw, seen)
+        camera = self._cameras.still(draw, seen, count)
         with _one_thread():
             scene, _ = self._stage(draw, hands, view, camera)
             image = self.rasteriser.render(scene).image
             # The scene's own noise stands still with its patterns.
             noise = draw.uniform(*_FILM_NOISE, 1, 1, 1) * draw.normal_like(image.float())
             image = (image + noise).round().clamp(0, 255).to(torch.uint8)
-        return Film(motion.times, image, joints, camera[0], motion.touch[0])
+        images, cameras = image.unflatten(0, (count, frames)), camera[::frames]
+        return [
+            Film(motion.times, *of_one)
+            for of_one in zip(images, motion.joints, cameras, motion.touch, strict=True)
+        ]
 
     def _set(self, draw: Draw) -> tuple[RenderInput, Batch]:
         hands = self._hands.draw(draw)
