@@ -94,6 +94,7 @@ def scenes_of(sequences: list[dict]) -> list[Scenes]:
                 position=one["position"][None],
                 grasps=[grasps],
                 must_show=np.zeros(1, dtype=bool),
+                scale=np.ones(1),
             )
         )
     return made

@@ -10,15 +10,17 @@ from manip_core.hand import LEFT, RIGHT, Hand, SeenObject, palm_rotation
 from manip_model.action import ActionNetwork
 from manip_model.action_features import (
     ACTION_TOLD,
+    MEMORIES,
     NUM_ACTION_ANSWERS,
     Sights,
     action_answers,
     features,
+    gaps,
     nothing_before,
 )
 from manip_model.temporal import TemporalConfig
 from manip_perception.action import ActionConfig, ActionDecoder, read
-from manip_training.action.fit import ActionFitConfig, ActionSequences, fit, save, told
+from manip_training.action.fit import ActionFitConfig, ActionSequences, fit, load, save, told
 from manip_training.action.objective import Foretold, action_losses
 from synthetic_hand import make_hand
 
@@ -183,6 +185,86 @@ def test_an_unsound_hand_is_none_and_far_objects_do_not_count(weights):
         ActionConfig(reach=-1.0)
 
 
+def sights_of(frames, things, rate=1 / FRAME):
+    """Hands and things seen without a miss."""
+    count = len(frames)
+    return Sights(
+        times=np.arange(count)[None] / rate,
+        seen=np.ones((1, count), dtype=bool),
+        joints=np.stack([one.keypoints for one in frames])[None],
+        confidence=np.full((1, count), 0.9),
+        contact=np.zeros((1, count, 4)),
+        object_confidence=np.full((1, count), 0.8),
+        object_rotation=np.stack([one.rotation for one in things])[None],
+        object_position=np.stack([one.position for one in things])[None],
+        object_size=np.stack([one.size for one in things])[None],
+    )
+
+
+# Where in the objects' vector gaps to a cylinder are, proportions, and speeds against the mean.
+ROUND, RATIOS, LAGS = slice(23, 29), slice(41, 49), slice(49, 79)
+
+
+def test_gaps_to_a_cylinder_and_the_sides_are_told():
+    item = thing(size=(0.08, 0.04, 0.12))
+    given, _ = features(sights_of([hand(0)], [item]), nothing_before(1))
+    told_of = given["objects"][0, 0]
+    away = gaps(hand(0).keypoints, item.rotation, item.position, item.size, False)
+    np.testing.assert_allclose(told_of[ROUND], np.clip(away / 0.04, -4, 3), atol=1e-5)
+    expected = np.log((0.08 / 0.04, 0.12 / 0.08, 0.12 / 0.04, np.sqrt(0.04 * 0.08) / 0.1, 0.5))
+    np.testing.assert_allclose(told_of[RATIOS][:5], expected, atol=1e-5)
+    # Which of its axes is which does not matter to the sides, from the shortest on.
+    order = np.array(((0, 1, 0), (0, 0, 1), (1, 0, 0)), dtype=float)
+    other = thing(size=(0.12, 0.08, 0.04))
+    other.rotation[:] = item.rotation @ order
+    other.size[:] = item.size @ order
+    again, _ = features(sights_of([hand(0)], [other]), nothing_before(1))
+    np.testing.assert_allclose(again["objects"][0, 0][RATIOS][:4], expected[:4], atol=1e-5)
+    np.testing.assert_allclose(again["objects"][0, 0][RATIOS][5:], told_of[RATIOS][5:], atol=1e-5)
+
+
+def test_what_rests_has_no_speed_and_what_leaves_its_mean_has():
+    still, item = [hand(0)] * 30, thing()
+    given, _ = features(sights_of(still, [item] * 30), nothing_before(1))
+    np.testing.assert_allclose(given["objects"][0, :, LAGS], 0.0, atol=1e-6)
+    # The thing goes along the palm's x axis at an even speed [m/s].
+    speed, rate = 0.1, 200.0
+    way = palm_rotation(still[0].keypoints)[:, 0] * speed / rate
+    things = [thing(shift=way * frame) for frame in range(400)]
+    given, _ = features(sights_of([hand(0)] * 400, things, rate), nothing_before(1))
+    quick, slow = given["objects"][0, -1, LAGS].reshape(len(MEMORIES), -1)
+    for lag in (quick, slow):
+        np.testing.assert_allclose(0.3 * lag[:3], (speed, 0.0, 0.0), atol=0.01)
+
+
+def test_training_goes_on_from_a_network_that_was_told_less(network, tmp_path, sequences):
+    save(network, tmp_path / "now.npz")
+    with np.load(tmp_path / "now.npz") as file:
+        held = dict(file)
+    expected = load(tmp_path / "now.npz")
+    for name, less in (("hand", 140), ("objects", 23)):
+        key = f"embed.{name}.0.weight"
+        held[key] = held[key][:, :less]
+        getattr(expected.embed, name)[0].weight.data[:, less:] = 0.0
+    np.savez(tmp_path / "earlier.npz", **held | {"format": "manip-action-1"})
+    given = told(sequences.batch(0)[0])
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "earlier.npz")(*given), expected(*given))
+    with pytest.raises(ValueError, match="manip-action-2"):
+        read(tmp_path / "earlier.npz")
+
+
+def test_some_of_the_start_is_kept(network, weights):
+    how = SMALL.__dict__ | {"steps": 3, "start": str(weights)}
+    ends, blend = fit(ActionFitConfig(**how)), fit(ActionFitConfig(**how | {"keep": 0.25}))
+    begins, ends, blend = (one.state_dict() for one in (network, ends, blend))
+    for name, value in blend.items():
+        assert torch.allclose(value, 0.25 * begins[name] + 0.75 * ends[name], atol=1e-6)
+    assert not torch.equal(begins["answer.weight"], ends["answer.weight"])
+    with pytest.raises(ValueError, match="keep must be"):
+        ActionFitConfig(keep=0.5)
+
+
 @pytest.fixture(scope="module")
 def sequences():
     return ActionSequences(SMALL)
@@ -247,6 +329,6 @@ def test_training_learns_and_its_file_is_read(tmp_path, sequences):
     assert total(network) < 0.9 * total(ActionNetwork().eval())
     save(network, tmp_path / "weights.npz")
     assert decoder(tmp_path / "weights.npz").update(hand(0), 0.0).problem() is None
-    with pytest.raises(ValueError, match="manip-action-1"):
+    with pytest.raises(ValueError, match="manip-action-2"):
         np.savez(tmp_path / "other.npz", format="something")
         read(tmp_path / "other.npz")

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 
 from manip_model.action import ActionNetwork
-from manip_model.action_features import FORMAT, Sights, features, nothing_before
+from manip_model.action_features import ACTION_TOLD, FORMAT, Sights, features, nothing_before
 from manip_model.temporal import TemporalConfig, frequencies
 from manip_training.action.objective import Foretold, action_losses
 from manip_training.action.scenes import AHEAD, SceneDraw
 from manip_training.action.sight import Sight, SightConfig
 from manip_training.data.cache import mixed_seed
 from manip_training.descent import descend
+
+# Files of networks that were told less.
+_EARLIER = "manip-action-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class ActionFitConfig:
         seed: Of all.
         sight: How things are seen.
         start: A file of weights to go on from; empty for random ones.
+        keep: Share of the weights it started from in those it ends with: their mean may do
+            better than either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
 
     steps: int = 15000
@@ -42,6 +47,13 @@ class ActionFitConfig:
     seed: int = 0
     sight: SightConfig = field(default_factory=SightConfig)
     start: str = ""
+    keep: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.keep < 1 or (self.keep and not self.start):
+            raise ValueError(
+                f"keep must be from 0 to below 1, and 0 without a start, got {self.keep}"
+            )
 
 
 class ActionSequences:
@@ -83,6 +95,7 @@ def fit(
     """Train; returns the network in evaluation mode. ``say`` is told ``every`` so many steps."""
     torch.manual_seed(config.seed)
     network = load(config.start).train() if config.start else ActionNetwork()
+    first = {name: value.clone() for name, value in network.state_dict().items()}
     sequences = ActionSequences(config)
 
     def losses_of(step: int) -> dict[str, torch.Tensor]:
@@ -90,18 +103,23 @@ def fit(
         return action_losses(network(*told(sights)), truth)
 
     descend(network, losses_of, config.steps, config.lr, say, every)
+    last = network.state_dict()
+    network.load_state_dict(
+        {name: torch.lerp(last[name], first[name], config.keep) for name in last}
+    )
     return network
 
 
 def load(path: str | Path) -> ActionNetwork:
-    """The network of a file that :func:`save` wrote, in evaluation mode.
+    """The network of a file that :func:`save` wrote, in evaluation mode. Of what earlier files were
+    not told of a frame it makes nothing at first: training may go on from them.
 
     Raises:
         ValueError: It is no such file.
     """
     with np.load(path) as file:
         held = {name: file[name] for name in file.files}
-    if str(held.pop("format", "")) != FORMAT:
+    if str(held.pop("format", "")) not in (FORMAT, _EARLIER):
         raise ValueError(f"{path} is no file of action weights: it is not a {FORMAT}")
     sizes = {
         name: int(held.pop(f"config/{name}", default))
@@ -109,6 +127,10 @@ def load(path: str | Path) -> ActionNetwork:
     }
     held.pop("frequencies")
     network = ActionNetwork(TemporalConfig(**sizes))
+    for name, size in ACTION_TOLD.items():
+        first = held[f"embed.{name}.0.weight"]
+        new = np.zeros((len(first), size - first.shape[1]), first.dtype)
+        held[f"embed.{name}.0.weight"] = np.concatenate((first, new), 1)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
     return network.eval()
 

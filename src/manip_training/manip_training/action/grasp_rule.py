@@ -24,13 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from manip_core.grasp_types import GraspType
-from manip_core.hand_skeleton import Keypoint
-from manip_model.action_features import gaps, palm_frames, touch_points
+from manip_model.action_features import NEAR, beside_index, gaps, grip_axis
 from manip_training.data.primitives import BOX, Primitive
 
-# Gap below which a finger, and the palm, lie on the object [m]: labels of real objects and hands
-# are each some millimetres off.
-NEAR, PALM_NEAR = 0.010, 0.014
+# Gap below which the palm lies on the object [m].
+PALM_NEAR = 0.014
 _ACROSS, _SIDE, _CURLED = 0.5, 0.08, np.cos(np.radians(80))
 _FLAT, _ROUND, _COMPACT, _IN_PLANE = 0.5, 0.65, 1.7, 0.7
 _LARGE = 0.052
@@ -62,6 +60,10 @@ class Shape:
         """Of a primitive."""
         return cls(np.array(primitive.size), primitive.kind == BOX)
 
+    def scaled(self, scale: float) -> "Shape":
+        """So many times as large."""
+        return Shape(scale * self.size, self.box)
+
     @property
     def mass(self) -> float:
         """[kg], by volume and ``DENSITY``."""
@@ -90,23 +92,14 @@ def grasp_types(
     away = gaps(joints, rotation, position, shape.size, shape.box)
     fingers = away[:, 1:5] < NEAR
     count = fingers.sum(1)
-    side = 0.5 * (joints[:, Keypoint.INDEX_PIP] + joints[:, Keypoint.INDEX_DIP])
-    to_side = side - touch_points(joints)[:, 0, 1]
-    apart = np.linalg.norm(to_side, axis=-1)
-    # A right palm's y axis points to the side of the thumb.
-    across = -(to_side * palm_frames(joints)[..., 1]).sum(-1) / np.maximum(apart, 1e-9)
-    lateral = (across > _ACROSS) & (apart < _SIDE) & ~fingers[:, 1:].any(1)
-    first = joints[:, Keypoint.INDEX_PIP] - joints[:, Keypoint.INDEX_MCP]
-    last = joints[:, Keypoint.INDEX_TIP] - joints[:, Keypoint.INDEX_DIP]
-    along = (first * last).sum(-1)
-    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(last, axis=-1)
-    lateral &= along < _CURLED * lengths
+    apart, across, along = np.moveaxis(beside_index(joints), -1, 0)
+    lateral = (across > _ACROSS) & (apart < _SIDE) & ~fingers[:, 1:].any(1) & (along < _CURLED)
     power = (away[:, 5] < PALM_NEAR) & (count >= 2)
 
     a, b, c = np.sort(shape.size)
     flat, compact = a < _FLAT * b and b > _ROUND * c, c < _COMPACT * a
     thin = rotation[:, :, int(np.argmin(shape.size))]
-    rim = np.abs((_grip_axis(joints, away) * thin).sum(-1)) < _IN_PLANE
+    rim = np.abs((grip_axis(joints, away) * thin).sum(-1)) < _IN_PLANE
     disk = flat & rim
     large = np.sqrt(a * b) > _LARGE
     in_palm = np.where(
@@ -124,13 +117,3 @@ def grasp_types(
     by_tips = np.where(count == 2, GraspType.TRIPOD, by_tips)
     by_tips = np.where(count < 2, GraspType.PALMAR_PINCH, by_tips)
     return np.where(lateral, GraspType.LATERAL, np.where(power, in_palm, by_tips))
-
-
-def _grip_axis(joints: np.ndarray, away: np.ndarray) -> np.ndarray:
-    """``(N, 3)`` unit, from the thumb's pad to the mean pad of the fingers on the object."""
-    pads = touch_points(joints)[:, :, 1]  # (N, 5, 3)
-    # Nearer fingers count more; far ones not at all.
-    share = np.exp(-np.clip(away[:, 1:5], 0, None) / NEAR) + 1e-9
-    mean = (share[..., None] * pads[:, 1:]).sum(1) / share.sum(1)[:, None]
-    axis = mean - pads[:, 0]
-    return axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-9)

@@ -17,7 +17,7 @@ from manip_training.action.grasp_rule import Shape, grasp_types
 from manip_training.action.labels import Grasped, find_grasps
 from manip_training.data.primitives import PRIMITIVES
 from manip_training.synthetic.draw import Draw
-from manip_training.synthetic.grasps import BANK, PRECISION_BANK, GraspBank
+from manip_training.synthetic.grasps import BANK, PRECISION_BANK, TRAINING_BANK, GraspBank, Stored
 from manip_training.synthetic.handling import Handlings
 from manip_training.synthetic.world import SyntheticWorld, WorldConfig
 
@@ -29,6 +29,8 @@ _GESTURES, _BESIDE, _APART = 0.15, 0.7, (0.2, 0.5)
 AHEAD = NUM_STEPS * STEP + 0.4
 # What a stored grasp is shaken by, how often, and how often it must stay of its type to be drawn.
 _SHAKEN, _TIMES, _STEADY = 0.003, 16, 0.75
+# Deviation of the logarithm of the scale of scenes that are varied.
+_SCALED = 0.03
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Scenes:
         rotation, position: ``(B, T, 3, 3)`` and ``(B, T, 3)`` [m] of it.
         grasps: Of each sequence, by the rule.
         must_show: ``(B,)`` bool: that this is no grasp can be seen of the thing alone.
+        scale: ``(B,)`` of the things against those of their classes.
     """
 
     times: np.ndarray
@@ -51,11 +54,13 @@ class Scenes:
     position: np.ndarray
     grasps: list[list[Grasped]]
     must_show: np.ndarray
+    scale: np.ndarray
 
     @property
     def size(self) -> np.ndarray:
         """``(B, 3)`` [m] of the things along their axes."""
-        return np.stack([SHAPES[index].size for index in np.maximum(self.index, 0)])
+        sizes = np.stack([SHAPES[index].size for index in np.maximum(self.index, 0)])
+        return sizes * self.scale[:, None]
 
 
 class SceneDraw:
@@ -74,7 +79,8 @@ class SceneDraw:
     def __init__(self, variant: str, balanced: bool = True):
         world = SyntheticWorld(WorldConfig(variant=variant, free=0.15), size=64)
         self._motions = world.motions
-        self.handlings = world.handlings(GraspBank(variant, "cpu", (BANK, PRECISION_BANK)))
+        files = (BANK, PRECISION_BANK) + (TRAINING_BANK,) * (variant == "train")
+        self.handlings = world.handlings(GraspBank(variant, "cpu", files))
         self.kinds, self.steady = stored_types(self.handlings)
         if balanced:
             counts = np.bincount(self.kinds[self.steady], minlength=NUM_GRASP_TYPES)
@@ -82,20 +88,34 @@ class SceneDraw:
             self.handlings.weigh(torch.tensor(weights))
 
     def handled(
-        self, size: int, frames: int, rate: float, seed: int, whole: bool = False
+        self,
+        size: int,
+        frames: int,
+        rate: float,
+        seed: int,
+        whole: bool = False,
+        varied: bool = False,
     ) -> Scenes:
-        """Hands that handle things, or seem to; see :meth:`Handlings.draw`."""
+        """Hands that handle things, or seem to; see :meth:`Handlings.draw`. Where they are varied,
+        hand and thing are smaller or larger as well."""
         generator = torch.Generator().manual_seed(seed)
-        drawn = self.handlings.draw(size, frames, rate, generator, whole)
+        same = self._same if varied else None
+        drawn = self.handlings.draw(size, frames, rate, generator, whole, same)
+        scale = np.exp(varied * _SCALED * np.random.default_rng(seed).normal(size=size))
         motion = drawn.motion
         return _labelled(
             motion.times.double().numpy(),
-            motion.joints.double().numpy(),
+            motion.joints.double().numpy() * scale[:, None, None, None],
             drawn.index.numpy(),
             drawn.rotation.double().numpy(),
-            drawn.position.double().numpy(),
+            drawn.position.double().numpy() * scale[:, None, None],
             ~drawn.grasped.numpy(),
+            scale,
         )
+
+    def _same(self, rows: torch.Tensor, changed: Stored) -> torch.Tensor:
+        kinds = _types(self.handlings, changed)
+        return torch.from_numpy(kinds == self.kinds[rows.numpy()])
 
     def gestures(self, size: int, frames: int, rate: float, seed: int) -> Scenes:
         """Hands that gesture, most of them with a thing beside them."""
@@ -113,40 +133,40 @@ class SceneDraw:
             rotation.double().numpy(),
             place[:, None].expand(-1, frames, 3).double().numpy(),
             np.zeros(size, dtype=bool),
+            np.ones(size),
         )
 
     def mixed(self, size: int, frames: int, rate: float, seed: int) -> Scenes:
-        """Of both."""
+        """Of both, varied: what is learnt from."""
         few = round(_GESTURES * size)
         parts = (
-            self.handled(size - few, frames, rate, seed),
+            self.handled(size - few, frames, rate, seed, varied=True),
             self.gestures(max(few, 1), frames, rate, seed + 1),
         )
         joined = {
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("joints", "index", "rotation", "position", "must_show")
+            for name in ("joints", "index", "rotation", "position", "must_show", "scale")
         }
         return Scenes(times=parts[0].times, grasps=parts[0].grasps + parts[1].grasps, **joined)
 
 
-def _labelled(times, joints, index, rotation, position, must_show) -> Scenes:
+def _labelled(times, joints, index, rotation, position, must_show, scale) -> Scenes:
     grasps = [
-        find_grasps(times, joints[row], rotation[row], position[row], SHAPES[kind])
+        find_grasps(
+            times, joints[row], rotation[row], position[row], SHAPES[kind].scaled(scale[row])
+        )
         if kind >= 0
         else []
         for row, kind in enumerate(index.tolist())
     ]
-    return Scenes(times, joints, index, rotation, position, grasps, must_show)
+    return Scenes(times, joints, index, rotation, position, grasps, must_show, scale)
 
 
 def stored_types(handlings: Handlings, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Type ``(N,)`` of each grasp of the bank by the rule, and whether it is steady: the same in
     most cases when keypoints and object are 3 mm off."""
     every = handlings.bank.rows(torch.arange(len(handlings.bank)))
-    with torch.no_grad():
-        closed = matrix_from_rotvec(every.closed)[:, None]
-        joints = handlings.keypoints(closed, every.shape)[:, 0].double().numpy()
-    rotation, position = every.rotation.double().numpy(), every.position.double().numpy()
+    joints, rotation, position = _closed(handlings, every)
     rng = np.random.default_rng(seed)
     kinds, steady = np.empty(len(joints), dtype=int), np.empty(len(joints), dtype=bool)
     for row, index in enumerate(every.index.tolist()):
@@ -158,3 +178,22 @@ def stored_types(handlings: Handlings, seed: int = 0) -> tuple[np.ndarray, np.nd
         kinds[row] = found[0]
         steady[row] = (found[1:] == found[0]).mean() >= _STEADY
     return kinds, steady
+
+
+def _closed(handlings: Handlings, stored: Stored) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keypoints ``(B, 21, 3)`` [m] of closed hands, turn and place of the things."""
+    with torch.no_grad():
+        closed = matrix_from_rotvec(stored.closed)[:, None]
+        joints = handlings.keypoints(closed, stored.shape)[:, 0]
+    return tuple(x.double().numpy() for x in (joints, stored.rotation, stored.position))
+
+
+def _types(handlings: Handlings, stored: Stored) -> np.ndarray:
+    """``(B,)`` by the rule."""
+    joints, rotation, position = _closed(handlings, stored)
+    kinds = np.empty(len(joints), dtype=int)
+    index = stored.index.numpy()
+    for one in np.unique(index):
+        rows = index == one
+        kinds[rows] = grasp_types(joints[rows], rotation[rows], position[rows], SHAPES[one])
+    return kinds

@@ -13,6 +13,8 @@ from manip_training.synthetic.draw import Draw
 BANK = "assets/hand/grasps.npz"
 # Grasps with the fingertips, of which pictures show none yet.
 PRECISION_BANK = "assets/hand/precision_grasps.npz"
+# More of those, to learn from alone.
+TRAINING_BANK = "assets/hand/training_grasps.npz"
 # One grasp in so many is kept for validation.
 HELD_OUT = 5
 # Small changes of a stored grasp: shape values, joint angles [rad], place [m].

@@ -7,7 +7,9 @@ those of the bank. Before and after, the hand makes gestures; and some hands onl
 they close short of the thing, or beside it, and it stays where it is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,11 +24,15 @@ from manip_training.synthetic.draw import Draw
 from manip_training.synthetic.grasps import SHAPE_NOISE, GraspBank, Stored
 from manip_training.synthetic.hands import HandDraw
 from manip_training.synthetic.motion import TURNED, WIDE, Motion, minimum_jerk, waves
+from manip_training.synthetic.variation import vary
 
 # How long each part takes, least and most [s].
 _BEFORE, _CHANGE, _REACH = (0.3, 1.3), (0.2, 0.6), (0.45, 1.2)
 _WAIT, _LIFT, _CARRY, _PLACE, _REST = (0.03, 0.3), (0.4, 0.9), (0.0, 0.8), (0.4, 0.9), (0.05, 0.4)
 _OPEN, _LEAVE, _BACK, _AFTER = (0.2, 0.45), (0.05, 0.25), (0.5, 1.0), 0.6
+# Of sequences that are varied, the share that lifts without a pause, and when that begins against
+# the end of the closing [s]: in half of DexYCB's grasps the thing moves before the fingers rest.
+_HASTY, _AT_ONCE = 0.4, (-0.15, 0.03)
 # Share of the reach after which the hand is widest; how much later than the reach closing ends, its
 # least time, and how much later than the first finger another may begin [s].
 _PEAK, _CLOSED, _CLOSING, _LATE = (0.6, 0.7), (-0.03, 0.15), 0.16, 0.04
@@ -83,13 +89,17 @@ class _Plan:
     back: tuple[Tensor, Tensor]
 
     @classmethod
-    def draw(cls, draw: Draw) -> "_Plan":
+    def draw(cls, draw: Draw, varied: bool = False) -> "_Plan":
         """Every part follows from the one before it."""
         before, reach = draw.uniform(*_BEFORE, 1), draw.log_uniform(*_REACH, 1)
         peak = draw.uniform(*_PEAK, 1) * reach
         closing = (reach + draw.uniform(*_CLOSED, 1) - peak).clamp(min=_CLOSING)
         closed = before + peak + closing
-        lift, lasts = closed + draw.uniform(*_WAIT, 1), draw.uniform(*_LIFT, 1)
+        wait = draw.uniform(*_WAIT, 1)
+        if varied:
+            hasty = draw.chance(_HASTY)[:, None]
+            wait = torch.where(hasty, draw.uniform(*_AT_ONCE, 1), wait)
+        lift, lasts = closed + wait, draw.uniform(*_LIFT, 1)
         place, placing = lift + lasts + draw.uniform(*_CARRY, 1), draw.uniform(*_PLACE, 1)
         opened = place + placing + draw.uniform(*_REST, 1)
         return cls(
@@ -145,6 +155,7 @@ class Handlings:
         rate: float,
         generator: torch.Generator,
         whole: bool = False,
+        varied: Callable[[Tensor, Stored], Tensor] | None = None,
     ) -> Handling:
         """So many sequences.
 
@@ -154,6 +165,9 @@ class Handlings:
             rate: Frames a second.
             generator: Where the numbers come from.
             whole: Sequences begin before the hand reaches out; else at any moment about the grasp.
+            varied: For training: grasps that are not quite those of the bank, and things that are
+                lifted before the hand has closed. Says of rows ``(B,)`` of the bank and what has
+                come of them whether those are the same grasps yet ``(B,)``.
 
         Raises:
             ValueError: No frame, or a rate that is not positive.
@@ -161,12 +175,15 @@ class Handlings:
         if frames < 1 or not rate > 0:
             raise ValueError(f"frames must be 1 or more at a positive rate, got {frames} at {rate}")
         draw = Draw(size, generator)
-        plan = _Plan.draw(draw)
+        plan = _Plan.draw(draw, varied is not None)
         times = torch.arange(frames, device=draw.device) / rate
         lasts = frames / rate + 0.6
         start = plan.closed - draw.uniform(-0.9, 1, 1) * lasts
         at = times + (torch.zeros_like(start) if whole else start)  # (B, T)
-        stored = self.bank.rows(draw.pick(self._cumulative))
+        rows = draw.pick(self._cumulative)
+        stored = self.bank.rows(rows)
+        if varied is not None:
+            stored = vary(stored, draw, partial(varied, rows))
         mimed = draw.chance(_MIMED)
         shape = stored.shape + SHAPE_NOISE * draw.normal(10)
         vectors, closing, opening = self._fingers(draw, plan, stored, shape, mimed, at)
