@@ -207,7 +207,7 @@ def run_trial(
     config = config or AssistConfig(assist=True)
     assist = None if source is None else Assist(config)
     if assist is not None and guide is not None:
-        assist = GraspGuide(config, guide, opposition=_planner().opposition)
+        assist = GraspGuide(config, guide)
     controller = Controller(
         ControlConfig(),
         robot_model.JOINT_NAMES,

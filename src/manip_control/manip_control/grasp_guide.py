@@ -174,7 +174,7 @@ class GraspGuide:
         self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
         self._began, self._nearest, self._held_up = None, np.inf, 0.0
         self._widest, self._hurry = self._width, 0.0
-        self._grip.reach(grasp.opened, self._measured[HAND])
+        self._grip.reach(grasp.opened, self._measured[HAND], grasp.opposition)
 
     def aim(
         self, target: np.ndarray, velocity: np.ndarray, now: float

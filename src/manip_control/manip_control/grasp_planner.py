@@ -12,7 +12,8 @@ from functools import lru_cache
 import mujoco
 import numpy as np
 
-from manip_control.opposition import Opposition
+from manip_control.guide_config import GuideConfig
+from manip_control.opposition import STYLES, WIDE, Opposition, Style
 from manip_control.palm_reach import PalmReach
 from manip_core import robot_model, scene
 from manip_core.hand import RIGHT
@@ -26,8 +27,6 @@ _UP = np.array([0.0, 0.0, 1.0])
 OPEN, STANDOFF = 0.03, 0.08
 # The widest thing that is grasped [m]; wider ones with less room.
 _WIDEST = 0.165
-# From the line between the tips to the palm there is so much room for the object [m].
-_ROOM = 0.07
 # Tips are kept so high over the table [m].
 _OVER_TABLE = TIP_RADIUS + 0.0008
 # Of what is round, tips are so near to where it is widest, in radii.
@@ -42,8 +41,11 @@ _SHALLOWER, _BELOW_RIM = (-0.015, 0.0, 0.015, 0.03), (0.02, 0.03, 0.04)
 # What costs as much as one: palm beside the operator's [m], turned against it [rad]; tips beside
 # the object's middle [m]; a closing line out of the level [-].
 _BESIDE, _TURNED, _OFF_MIDDLE, _LEANING = 0.15, 1.0, 0.015, 0.25
-# Wider than this the hand holds badly [m]; and what so much more costs as much as one [m].
-_WIDE, _WIDER = 0.125, 0.004
+# A hand as strong as this is strong enough; what so much less costs as much as one [N]. It is told
+# for the torque that guided fingers have [N m].
+_STRONG, _WEAKER, _TORQUE = 14.0, 4.0, GuideConfig.guide_torque
+# Tips may miss their places by so much [m].
+_MISSES = 0.004
 # On the way the robot keeps so far from the object [m].
 _CLEAR = 0.01
 # Places that are looked at on each part of the way from where the robot is; the way about the
@@ -68,6 +70,7 @@ class Grasp:
         way: Joints ``(22,)`` [rad] of the robot on the way to where the grasp begins, and there.
         gap: Width between the two sides [m].
         opened: Width to which the hand opens before [m].
+        opposition: Postures of the fingers.
     """
 
     position: np.ndarray
@@ -76,6 +79,7 @@ class Grasp:
     centre: np.ndarray
     gap: float
     opened: float
+    opposition: Opposition
     way: tuple[np.ndarray, ...]
 
     @property
@@ -108,8 +112,8 @@ class Request:
 class GraspPlanner:
     """Finds grasps; some milliseconds for most, so it is asked outside of the control loop."""
 
-    def __init__(self, side: str = RIGHT, opposition: Opposition | None = None):
-        self.opposition = opposition or Opposition(side)
+    def __init__(self, side: str = RIGHT, styles: tuple[Style, ...] = STYLES):
+        self._oppositions = [Opposition(side, style) for style in styles]
         self._side = side
         self._reach = PalmReach(side)
 
@@ -120,41 +124,22 @@ class GraspPlanner:
             request: What is to be grasped.
             skip: So many that could be done are passed over.
         """
-        *about, gaps = (
-            np.concatenate(rows)
-            for rows in zip(
-                candidates(request.primitive),
-                _from_above(request.primitive, request.turn[2]),
-                strict=True,
-            )
+        rows = [self._offered(hand, request) for hand in self._oppositions]
+        which = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
+        cost, palms, turns, approach, centre, gaps = (
+            np.concatenate(parts) for parts in zip(*rows, strict=True)
         )
-        offset, closing, approach = (rows @ request.turn.T for rows in about)
-        centre = request.place + offset
-        centre[:, 2] += np.maximum(0.0, _OVER_TABLE - self._lowest(centre, closing, approach, gaps))
-        palms, turns = self.opposition.palm(centre, closing, approach)
-        turned = angle(turns @ request.palm_turn.T)
-        cost = np.linalg.norm(palms - request.palm, axis=-1) / _BESIDE + turned / _TURNED
-        cost += np.linalg.norm(centre - request.place, axis=-1) / _OFF_MIDDLE
-        cost += np.abs(closing[:, 2]) / _LEANING
-        cost += np.maximum(gaps - _WIDE, 0.0) / _WIDER
-        local = np.abs((centre - request.place) @ request.turn)
-        inside = (local <= request.primitive.half + _OVER_EDGE).all(axis=-1)
-        if request.primitive.kind == CAPSULE:
-            # What is round is held where it is widest, or slips out.
-            axis = np.eye(3)[int(request.primitive.half.argmax())]
-            beside = np.linalg.norm(local * (1 - axis), axis=-1)
-            inside &= beside < _WIDEST_PART * request.primitive.half.min()
-        there = inside & (approach[:, 2] <= _UPWARDS)
-        order = np.argsort(cost)
         passed = []
-        for i in order[there[order]][:_TRIES]:
+        for i in np.argsort(cost)[:_TRIES]:
+            hand = self._oppositions[which[i]]
             grasp = Grasp(
                 position=palms[i],
                 rotation=turns[i],
                 approach=approach[i],
                 centre=centre[i],
                 gap=float(gaps[i]),
-                opened=float(min(gaps[i] + OPEN, self.opposition.widest)),
+                opened=float(min(gaps[i] + OPEN, hand.widest)),
+                opposition=hand,
                 way=(),
             )
             before = self._before(grasp, request)
@@ -169,6 +154,43 @@ class GraspPlanner:
                 skip -= 1
         # The operator may find a way about it.
         return passed[skip] if skip < len(passed) else None
+
+    def _offered(self, hand: Opposition, request: Request) -> tuple[np.ndarray, ...]:
+        """Grasps that one opposition has for it, whether the arm gets there or not.
+
+        Returns:
+            Cost ``(n,)``; palm ``(n, 3)`` [m] and ``(n, 3, 3)``; approach ``(n, 3)``; middle
+            between the tips ``(n, 3)`` [m]; width ``(n,)`` [m].
+        """
+        *about, gaps = (
+            np.concatenate(rows)
+            for rows in zip(
+                candidates(request.primitive, hand.style.room),
+                _from_above(request.primitive, request.turn[2]),
+                strict=True,
+            )
+        )
+        offset, closing, approach = (rows @ request.turn.T for rows in about)
+        centre = request.place + offset
+        lowest = _lowest(hand, centre, closing, approach, gaps)
+        centre[:, 2] += np.maximum(0.0, _OVER_TABLE - lowest)
+        palms, turns = hand.palm(centre, closing, approach)
+        cost = np.linalg.norm(palms - request.palm, axis=-1) / _BESIDE
+        cost += angle(turns @ request.palm_turn.T) / _TURNED
+        cost += np.linalg.norm(centre - request.place, axis=-1) / _OFF_MIDDLE
+        cost += np.abs(closing[:, 2]) / _LEANING
+        up = np.stack((approach, np.cross(-closing, approach), -closing), axis=-1)[:, 2]
+        weaker = _STRONG - hand.strength(gaps, up, _TORQUE)
+        cost += np.maximum(weaker, 0.0) / _WEAKER
+        local = np.abs((centre - request.place) @ request.turn)
+        inside = (local <= request.primitive.half + _OVER_EDGE).all(axis=-1)
+        if request.primitive.kind == CAPSULE:
+            # What is round is held where it is widest, or slips out.
+            axis = np.eye(3)[int(request.primitive.half.argmax())]
+            beside = np.linalg.norm(local * (1 - axis), axis=-1)
+            inside &= beside < _WIDEST_PART * request.primitive.half.min()
+        there = inside & (approach[:, 2] <= _UPWARDS) & (hand.misses(gaps) < _MISSES)
+        return tuple(part[there] for part in (cost, palms, turns, approach, centre, gaps))
 
     def _way(self, grasp: Grasp, before: np.ndarray, request: Request) -> tuple | None:
         """Joints on a free way to the start of the grasp: straight, over it, or up and over it;
@@ -195,21 +217,9 @@ class GraspPlanner:
             self._touches(q, request, itself=False) for q in (1.0 - shares) * start + shares * end
         )
 
-    def _lowest(
-        self, centre: np.ndarray, closing: np.ndarray, approach: np.ndarray, gaps: np.ndarray
-    ) -> np.ndarray:
-        """How high the lowest tip's centre is ``(n,)`` [m], opened or closed."""
-        heights = np.stack((approach, np.cross(-closing, approach), -closing), axis=-1)[:, 2]
-        lowest = np.empty(len(gaps))
-        for gap in np.unique(gaps):
-            wide = min(gap + OPEN, self.opposition.widest)
-            tips = np.concatenate((self.opposition.tips(gap), self.opposition.tips(wide)))
-            lowest[gaps == gap] = (heights[gaps == gap] @ tips.T).min(axis=1)
-        return centre[:, 2] + lowest
-
     def _before(self, grasp: Grasp, request: Request) -> np.ndarray | None:
         """Joints ``(22,)`` [rad] from where the grasp begins; None where it cannot be done."""
-        start = np.concatenate((request.q[_ARM], self.opposition.joints(grasp.opened)))
+        start = np.concatenate((request.q[_ARM], grasp.opposition.joints(grasp.opened)))
         at, found = self._reach.solve(grasp.position, grasp.rotation, start)
         if not found or self._touches(at, request):
             return None
@@ -253,34 +263,54 @@ def _with_object(side: str, primitive: Primitive) -> tuple[mujoco.MjModel, mujoc
     return model, mujoco.MjData(model), model.body("object").id
 
 
+def _lowest(
+    hand: Opposition,
+    centre: np.ndarray,
+    closing: np.ndarray,
+    approach: np.ndarray,
+    gaps: np.ndarray,
+) -> np.ndarray:
+    """How high the lowest tip's centre is ``(n,)`` [m], opened or closed."""
+    heights = np.stack((approach, np.cross(-closing, approach), -closing), axis=-1)[:, 2]
+    lowest = np.empty(len(gaps))
+    for gap in np.unique(gaps):
+        wide = min(gap + OPEN, hand.widest)
+        tips = np.concatenate((hand.tips(gap), hand.tips(wide)))
+        lowest[gaps == gap] = (heights[gaps == gap] @ tips.T).min(axis=1)
+    return centre[:, 2] + lowest
+
+
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b)[_ARM].max())
 
 
 @lru_cache(maxsize=64)
-def candidates(primitive: Primitive) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Grasps of a shape, in its own frame.
+def candidates(
+    primitive: Primitive, room: float = WIDE.room
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Grasps of a shape, in its own frame, with so much room for it [m] from the line between the
+    tips to the palm.
 
     Returns:
         Middle between the tips ``(n, 3)`` [m]; unit vectors ``(n, 3)`` from the fingers to the
         thumb, and along which the hand comes; and width ``(n,)`` [m].
     """
     find = {BOX: _of_box, CYLINDER: _of_cylinder, CAPSULE: _of_capsule, CUP: _of_cup}
-    rows = [row for row in find[primitive.kind](primitive.half) if row[3] <= _WIDEST]
+    rows = [row for row in find[primitive.kind](primitive.half, room) if row[3] <= _WIDEST]
     if not rows:
         return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)
     centre, closing, approach, gap = zip(*rows, strict=True)
     return np.array(centre), np.array(closing), np.array(approach), np.array(gap)
 
 
-def _across(closing, ways, widths, gap) -> list[tuple]:
+def _across(closing, ways, widths, gap, room) -> list[tuple]:
     """Both ways of closing along a line, from all sides about it, as deep as there is room."""
     rows = []
     for turn in _TURNS:
         approach = np.cos(turn) * ways[0] + np.sin(turn) * ways[1]
         extent = abs(np.cos(turn)) * widths[0] + abs(np.sin(turn)) * widths[1]
         for more in _SHALLOWER:
-            back = max(0.0, extent - _ROOM) + more
+            back = max(0.0, extent - room) + more
             rows += [(-back * approach, sign * closing, approach, gap) for sign in (1.0, -1.0)]
     return rows
 
@@ -308,26 +338,26 @@ def _from_above(primitive: Primitive, up: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(np.array(part) for part in zip(*rows, strict=True))
 
 
-def _of_box(half: np.ndarray) -> list[tuple]:
+def _of_box(half: np.ndarray, room: float) -> list[tuple]:
     axes, rows = np.eye(3), []
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
-        rows += _across(axes[i], (axes[j], axes[k]), (half[j], half[k]), 2 * half[i])
+        rows += _across(axes[i], (axes[j], axes[k]), (half[j], half[k]), 2 * half[i], room)
     return rows
 
 
-def _of_cylinder(half: np.ndarray) -> list[tuple]:
+def _of_cylinder(half: np.ndarray, room: float) -> list[tuple]:
     radius, height = half[0], half[2]
     up, rows = np.array([0.0, 0.0, 1.0]), []
     for turn in _TURNS[: len(_TURNS) // 2]:
         closing = np.array([np.cos(turn), np.sin(turn), 0.0])
         beside = np.cross(up, closing)
-        rows += _across(closing, (beside, up), (radius, height), 2 * radius)
+        rows += _across(closing, (beside, up), (radius, height), 2 * radius, room)
     x, y = np.eye(3)[:2]
-    return rows + _across(up, (x, y), (radius, radius), 2 * height)
+    return rows + _across(up, (x, y), (radius, radius), 2 * height, room)
 
 
-def _of_capsule(half: np.ndarray) -> list[tuple]:
+def _of_capsule(half: np.ndarray, room: float) -> list[tuple]:
     along = int(half.argmax())
     radius, rows = half.min(), []
     axis = np.eye(3)[along]
@@ -341,10 +371,10 @@ def _of_capsule(half: np.ndarray) -> list[tuple]:
     return rows
 
 
-def _of_cup(half: np.ndarray) -> list[tuple]:
+def _of_cup(half: np.ndarray, room: float) -> list[tuple]:
     """About the whole, as a cylinder; and across the wall, from above."""
     up = np.array([0.0, 0.0, 1.0])
-    rows = _of_cylinder(half)
+    rows = _of_cylinder(half, room)
     for turn in _TURNS:
         out = np.array([np.cos(turn), np.sin(turn), 0.0])
         for below in _BELOW_RIM:

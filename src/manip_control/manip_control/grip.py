@@ -29,17 +29,18 @@ class Grip:
     """
 
     def __init__(self, assist: Assist, config: GuideConfig, side: str, opposition: Opposition):
-        self._assist, self._config, self._opposition = assist, config, opposition
+        self._assist, self._config = assist, config
         self._fingertips = Fingertips(side)
         own = limits(side)
         self._lower, self._upper = own.lower[HAND], own.upper[HAND]
-        up = opposition.frame[:, 2]
-        # Unit vectors in the palm along which FINGERS come together.
-        self._inwards = np.where(_FINGERS, -1.0, 1.0)[:, None] * up
-        self.reach(0.0, np.zeros(16))
+        self.reach(0.0, np.zeros(16), opposition)
 
-    def reach(self, gap: float, hand: np.ndarray) -> None:
-        """Begin anew, to open to ``gap`` [m], with the fingers ``(16,)`` [rad] where they are."""
+    def reach(self, gap: float, hand: np.ndarray, opposition: Opposition) -> None:
+        """Begin anew, to open to ``gap`` [m], with the fingers ``(16,)`` [rad] where they are, for
+        a grasp of that opposition."""
+        self._opposition = opposition
+        # Unit vectors in the palm along which FINGERS come together.
+        self._inwards = np.where(_FINGERS, -1.0, 1.0)[:, None] * opposition.frame[:, 2]
         self.gap, self.pressing = gap, 0.0
         self._tangled, self._first = True, hand.copy()
 
