@@ -1,7 +1,7 @@
 """Grasps counted: real grasp motion through retargeting and control, on objects in MuJoCo.
 
 ``python tests/bench/run.py grasp``, or ``python tests/bench/bench_grasp.py [--trials N]
-[--arms plain,fingers,assist,assist_oracle,physics] [--tuning] [--pictures FOLDER]``
+[--arms plain,fingers,assist,assist_oracle,physics] [--tuning] [--rendered] [--pictures FOLDER]``
 
 Success is the object lifted by 10 cm and held for 2 s. Contestants meet the same trials: the
 operator's hand alone (``plain``); with his fingers helped, by the decoder that ships, which is
@@ -12,6 +12,8 @@ decoder that knows the sequence's own labels and the object's weight (``assist_o
 `grasp_refinement.py`).
 
 Trials are sequences of five people; what there is to set was set on two others (``--tuning``).
+With ``--rendered`` they are sequences of the synthetic world that validation is made of (``val``;
+its training's with ``--tuning``).
 """
 
 import argparse
@@ -31,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parent)]
 
+from grasp_objects import OBJECTS  # noqa: E402
 from grasp_refinement import refined  # noqa: E402
 from grasp_sequences import (  # noqa: E402
     Grasp,
@@ -63,7 +66,7 @@ ARMS: dict[str, tuple[Callable[[Setting], IntentSource] | None, bool]] = {
     "assist_oracle": (lambda setting: oracle(setting, ASSIST.intent_lead), True),
 }
 PHYSICS = "physics"
-TRIALS = 240
+TRIALS, RENDERED = 240, 60
 # What was looked at while settings were chosen.
 TUNING = ("subject-01", "subject-02")
 
@@ -73,6 +76,7 @@ def measure_grasp(
     arms: tuple[str, ...] = ("plain", "assist", "assist_oracle", PHYSICS),
     *,
     tuning: bool = False,
+    rendered: bool = False,
     pictures: Path | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -82,14 +86,16 @@ def measure_grasp(
         trials: Most trials, chosen by ``seed``.
         arms: Contestants, of ARMS, and PHYSICS.
         tuning: On the people that settings were chosen with, instead of the others.
+        rendered: On sequences of the synthetic world; names of figures begin ``grasp_rendered_``.
         pictures: Folder for a strip of pictures of each trial; None for none.
         seed: Of the choice.
     """
     outcomes: dict[str, list[tuple[str, str]]] = defaultdict(list)
     count = 0
+    grasps = _rendered(tuning, seed) if rendered else _grasps(tuning, seed)
     todo = [
         (grasp, arms, pictures and pictures / f"{i:03d}-{grasp.thing}")
-        for i, grasp in enumerate(islice(_grasps(tuning, seed), trials), 1)
+        for i, grasp in enumerate(islice(grasps, trials), 1)
     ]
     workers = len(os.sched_getaffinity(0))
     # Trials know nothing of each other: what comes out does not depend on how many run at once.
@@ -100,7 +106,7 @@ def measure_grasp(
                 outcomes[name].append((grasp.thing, outcome))
             said = ", ".join(f"{name} {outcome}" for name, outcome in ended.items())
             print(f"  {count:3d} {grasp.name} {grasp.thing}: {said} ({spent:.1f} s)", flush=True)
-    return _figures(outcomes, count)
+    return _figures(outcomes, count, "grasp_rendered" if rendered else "grasp")
 
 
 def _timed(asked: tuple) -> tuple[dict[str, str], float]:
@@ -117,11 +123,19 @@ def _grasps(tuning: bool, seed: int) -> Iterator[Grasp]:
     chosen = [sequence for sequence in sequences if (sequence.subject in TUNING) == tuning]
     for i in np.random.default_rng(seed).permutation(len(chosen)):
         sequence = chosen[i]
-        grasp = stand_up(sequence, ups[sequence.subject], where[sequence.thing])
+        shape, placement = OBJECTS[sequence.thing], where[sequence.thing]
+        grasp = stand_up(sequence, shape, ups[sequence.subject], placement)
         if grasp is None:
             print(f"      {sequence.name} {sequence.thing}: never lifted, left out", flush=True)
         else:
             yield grasp
+
+
+def _rendered(tuning: bool, seed: int) -> Iterator[Grasp]:
+    """Grasps of the synthetic world."""
+    from grasp_rendered import rendered_grasps
+
+    return rendered_grasps("train" if tuning else "val", seed)
 
 
 def _contest(grasp: Grasp, arms: tuple[str, ...], pictures: Path | None) -> dict[str, str]:
@@ -151,21 +165,23 @@ def _contest(grasp: Grasp, arms: tuple[str, ...], pictures: Path | None) -> dict
     return ended
 
 
-def _figures(outcomes: dict[str, list[tuple[str, str]]], count: int) -> dict[str, float]:
-    figures = {"grasp_trials": float(count)}
+def _figures(
+    outcomes: dict[str, list[tuple[str, str]]], count: int, prefix: str
+) -> dict[str, float]:
+    figures = {f"{prefix}_trials": float(count)}
     for name, rows in outcomes.items():
-        figures[f"grasp_success_{name}"] = np.mean([out == "success" for _, out in rows])
+        figures[f"{prefix}_success_{name}"] = np.mean([out == "success" for _, out in rows])
     if "assist" in outcomes and PHYSICS in outcomes:
-        ours, theirs = (figures[f"grasp_success_{name}"] for name in (PHYSICS, "assist"))
-        figures["grasp_physics_ratio"] = ours / max(theirs, 1e-9)
+        ours, theirs = (figures[f"{prefix}_success_{name}"] for name in (PHYSICS, "assist"))
+        figures[f"{prefix}_physics_ratio"] = ours / max(theirs, 1e-9)
     for name, rows in outcomes.items():
         counted = Counter(out for _, out in rows)
         for outcome in OUTCOMES[1:]:
-            figures[f"grasp_{outcome}_{name}"] = counted[outcome] / len(rows)
+            figures[f"{prefix}_{outcome}_{name}"] = counted[outcome] / len(rows)
     for name, rows in outcomes.items():
         for thing in sorted({thing for thing, _ in rows}):
             won = [out == "success" for one, out in rows if one == thing]
-            figures[f"grasp_success_{name}_{thing}"] = np.mean(won)
+            figures[f"{prefix}_success_{name}_{thing}"] = np.mean(won)
     return {key: float(value) for key, value in figures.items()}
 
 
@@ -186,6 +202,7 @@ def main() -> None:
         "--arms", default="plain,assist,assist_oracle,physics", help="contestants, by commas"
     )
     parser.add_argument("--tuning", action="store_true", help="on the people settings came from")
+    parser.add_argument("--rendered", action="store_true", help="on the synthetic world's")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of each trial")
     given = parser.parse_args()
     there = (*ARMS, PHYSICS)
@@ -193,7 +210,11 @@ def main() -> None:
     if unknown:
         parser.error(f"no such contestants {unknown}; there are {', '.join(there)}")
     figures = measure_grasp(
-        given.trials, tuple(given.arms.split(",")), tuning=given.tuning, pictures=given.pictures
+        given.trials,
+        tuple(given.arms.split(",")),
+        tuning=given.tuning,
+        rendered=given.rendered,
+        pictures=given.pictures,
     )
     print(json.dumps({key: round(value, 4) for key, value in figures.items()}, indent=1))
 

@@ -206,10 +206,20 @@ def _fit(shape: Shape, points: np.ndarray, most: int = 600) -> tuple[np.ndarray,
 
 
 def stand_up(
-    sequence: Sequence, up: np.ndarray, placement: tuple[np.ndarray, np.ndarray]
+    sequence: Sequence,
+    shape: Shape,
+    up: np.ndarray,
+    placement: tuple[np.ndarray, np.ndarray],
 ) -> Grasp | None:
-    """The sequence about an object that rests on z = 0; None where it is not picked up."""
-    shape, (turn, offset) = OBJECTS[sequence.thing], placement
+    """The sequence about an object that rests on z = 0; None where it is not picked up.
+
+    Args:
+        sequence: As recorded.
+        shape: The primitive that stands for the object.
+        up: ``(3,)`` unit vector against gravity, in the sequence's frame.
+        placement: Rotation ``(3, 3)`` and offset ``(3,)`` [m] of the primitive in the object's.
+    """
+    turn, offset = placement
     side = np.cross(up, [0.0, 0.0, 1.0])
     side /= np.linalg.norm(side)
     world = np.stack((side, np.cross(up, side), up))

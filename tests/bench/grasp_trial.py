@@ -11,7 +11,7 @@ from functools import cache
 
 import mujoco
 import numpy as np
-from grasp_objects import OBJECTS
+from grasp_objects import Shape
 from grasp_sequences import RATE
 from grasp_setting import HOLD_S, Setting
 
@@ -137,7 +137,7 @@ def decoded(setting: Setting, lead: float) -> IntentSource:
 
 
 @cache
-def _robot(thing: str) -> mujoco.MjModel:
+def _robot(shape: Shape) -> mujoco.MjModel:
     """The robot on its table, and the one object."""
     spec = robot_model.robot_spec()
     scene.add_table(spec)
@@ -145,7 +145,7 @@ def _robot(thing: str) -> mujoco.MjModel:
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 10.0
     spec.option.noslip_iterations = 5
-    OBJECTS[thing].add_to(spec, "object")
+    shape.add_to(spec, "object")
     for key in spec.keys:
         spec.delete(key)
     spec.worldbody.add_light(pos=[0.2, -0.8, 1.8], dir=[0.2, 0.5, -1.0])
@@ -194,7 +194,7 @@ def run_trial(
         skip: So many grasps that could be done are passed over.
         keep: Remember MuJoCo's positions.
     """
-    model = _robot(setting.grasp.thing)
+    model = _robot(setting.shape)
     data = mujoco.MjData(model)
     joints = robot_model.NUM_JOINTS
     data.qpos[:joints] = setting.q
@@ -310,7 +310,7 @@ def _outcome(lift: np.ndarray, touched: bool, tipped: bool) -> str:
 
 def draw(setting: Setting, record: Record, moments: list[float]) -> np.ndarray:
     """Pictures side by side ``(h, w, 3)`` uint8 of a kept trial at ``moments`` [s]."""
-    model = _robot(setting.grasp.thing)
+    model = _robot(setting.shape)
     data = mujoco.MjData(model)
     camera = mujoco.MjvCamera()
     camera.lookat[:] = setting.place + np.array([0.0, 0.0, 0.08])

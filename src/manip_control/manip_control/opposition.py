@@ -142,7 +142,9 @@ class Opposition:
             places, moves = self._fingertips.jacobian(joints)
             tips = (places - self.centre) @ self.frame
             off = tips[:, 2] + _INWARDS * (gap / 2 + TIP_RADIUS)
-            misses.append(np.abs(tips[:, 0]).max() + np.abs(off).max() + _ASIDE * abs(tips[THUMB, 1]))
+            misses.append(
+                np.abs(tips[:, 0]).max() + np.abs(off).max() + _ASIDE * abs(tips[THUMB, 1])
+            )
             levers.append(moves @ self.frame)
         return np.array(misses), np.array(levers)
 
