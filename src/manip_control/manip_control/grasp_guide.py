@@ -59,6 +59,9 @@ _NUDGED, _SHOVED = 0.001, 0.04
 _AGAIN = 0.5
 # The palm is clear of what it let go: so far from where it did [m], or after [s].
 _CLEAR, _CLEAR_AFTER = 0.08, 3.0
+# The operator lets go by opening his hand by so many times what is enough elsewhere: of what is
+# held, and before it is; fingers of a hand that carries something are seen to move.
+_OPENS, _OPENS_BEFORE = 1.5, 3.0
 # What was added to the target is gone: below [rad].
 _GONE = 0.005
 # Most that is asked of a joint of the arm [rad/s].
@@ -236,7 +239,7 @@ class GraspGuide:
         """The operator opens his hand; farther where the robot does not hold yet."""
         if self.phase not in (ENTERING, CLOSING, HOLDING):
             return False
-        share = 1.0 if self.phase == HOLDING else 3.0
+        share = _OPENS if self.phase == HOLDING else _OPENS_BEFORE
         return self._assist.let_go(target[HAND].reshape(4, 4), share)
 
     def _look(self, grip: np.ndarray, palm: tuple, now: float) -> None:

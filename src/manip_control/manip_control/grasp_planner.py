@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from manip_control.guide_config import GuideConfig
-from manip_control.opposition import STYLES, WIDE, Opposition, Style
+from manip_control.opposition import FRICTION, STYLES, WIDE, Opposition, Style
 from manip_control.palm_reach import PalmReach
 from manip_core import robot_model, scene
 from manip_core.hand import RIGHT
@@ -22,6 +22,7 @@ from manip_core.robot_model import ARM_JOINTS, NUM_JOINTS, TIP_RADIUS
 from manip_core.rotation import angle, quaternion_from_matrix
 
 _ARM = slice(0, len(ARM_JOINTS))
+_GRAVITY = 9.81
 _UP = np.array([0.0, 0.0, 1.0])
 # The hand opens so much wider than the object [m], and comes the last part in a straight line [m].
 OPEN, STANDOFF = 0.03, 0.08
@@ -38,12 +39,14 @@ _TURNS = np.radians(np.arange(0.0, 360.0, 15.0))
 # Places along the approach beside the middle, or the deepest one, and of a cup's wall below its
 # rim [m].
 _SHALLOWER, _BELOW_RIM = (-0.015, 0.0, 0.015, 0.03), (0.02, 0.03, 0.04)
-# What costs as much as one: palm beside the operator's [m], turned against it [rad]; tips beside
-# the object's middle [m]; a closing line out of the level [-].
+# What costs as much as one: palm beside the operator's [m], turned against it [rad], which counts
+# squared; tips beside the object's middle [m]; a closing line out of the level [-].
 _BESIDE, _TURNED, _OFF_MIDDLE, _LEANING = 0.15, 1.0, 0.015, 0.25
-# A hand as strong as this is strong enough; what so much less costs as much as one [N]. It is told
-# for the torque that guided fingers have [N m].
-_STRONG, _WEAKER, _TORQUE = 14.0, 4.0, GuideConfig.guide_torque
+# A hand is strong enough for twice the weight of a thing that is full and as dense as this
+# [kg/m^3], and for so much at least, and at most [N]; what so much less costs as much as one [N].
+# Strength is told for the torque that guided fingers have [N m].
+_DENSE, _SAFE, _STRONG, _WEAKER = 3000.0, 2.0, (4.0, 14.0), 4.0
+_TORQUE = GuideConfig.guide_torque
 # Tips may miss their places by so much [m].
 _MISSES = 0.004
 # On the way the robot keeps so far from the object [m].
@@ -176,11 +179,11 @@ class GraspPlanner:
         centre[:, 2] += np.maximum(0.0, _OVER_TABLE - lowest)
         palms, turns = hand.palm(centre, closing, approach)
         cost = np.linalg.norm(palms - request.palm, axis=-1) / _BESIDE
-        cost += angle(turns @ request.palm_turn.T) / _TURNED
+        cost += (angle(turns @ request.palm_turn.T) / _TURNED) ** 2
         cost += np.linalg.norm(centre - request.place, axis=-1) / _OFF_MIDDLE
         cost += np.abs(closing[:, 2]) / _LEANING
         up = np.stack((approach, np.cross(-closing, approach), -closing), axis=-1)[:, 2]
-        weaker = _STRONG - hand.strength(gaps, up, _TORQUE)
+        weaker = _needed(request.primitive) - hand.strength(gaps, up, _TORQUE)
         cost += np.maximum(weaker, 0.0) / _WEAKER
         local = np.abs((centre - request.place) @ request.turn)
         inside = (local <= request.primitive.half + _OVER_EDGE).all(axis=-1)
@@ -278,6 +281,12 @@ def _lowest(
         tips = np.concatenate((hand.tips(gap), hand.tips(wide)))
         lowest[gaps == gap] = (heights[gaps == gap] @ tips.T).min(axis=1)
     return centre[:, 2] + lowest
+
+
+def _needed(primitive: Primitive) -> float:
+    """With how much each side should be able to press [N], for what weighs nobody knows what."""
+    weight = _SAFE * _DENSE * _GRAVITY * float(np.prod(2 * primitive.half))
+    return float(np.clip(weight / (2 * FRICTION), *_STRONG))
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:

@@ -31,7 +31,7 @@ _NARROW = 0.05
 _DEPTH, _PLACE, _BESIDE, _ACROSS, _FORWARD, _KEEP = 300.0, 100.0, 30.0, 0.3, 0.1, 0.05
 _ITERATIONS = 60
 # Friction for which strength is told [-].
-_FRICTION = 0.8
+FRICTION = 0.8
 # Ways along the closing line of what each of FINGERS presses.
 _INWARDS = np.where(np.arange(len(FINGERS)) == THUMB, 1.0, -1.0)
 # Share of what the thumb lies beside the middle finger that counts as missed.
@@ -129,7 +129,7 @@ class Opposition:
             torque: The greatest of a joint [N m].
         """
         at = np.clip(np.searchsorted(self._gaps, gaps), 1, len(self._gaps) - 1)
-        force = _INWARDS[:, None] * (0.0, 0.0, 1.0) + _FRICTION * up[:, None]
+        force = _INWARDS[:, None] * (0.0, 0.0, 1.0) + FRICTION * up[:, None]
         torques = np.einsum("nfjk,nfk->nfj", self._levers[at], force)
         most = torque / np.abs(torques).max(axis=-1)
         return np.minimum(most[:, THUMB], most[:, :THUMB].sum(axis=-1))
