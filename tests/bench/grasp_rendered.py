@@ -13,6 +13,7 @@ import numpy as np
 from grasp_objects import OBJECTS, Shape
 from grasp_sequences import RATE, Grasp, Sequence, stand_up
 
+from manip_core.primitive import BOX
 from manip_model.config import YCB_CLASSES
 from manip_training.action.scenes import SceneDraw
 from manip_training.data.primitives import PRIMITIVES
@@ -59,7 +60,9 @@ def _on_table(sequence: Sequence, shape: Shape) -> Grasp | None:
     """With the face down from which it is lifted highest; None where there is no such face."""
     turn, place = sequence.rest
     best = None
-    for axis in np.concatenate((np.eye(3), -np.eye(3))):
+    # What is round does not stay where it lies.
+    faces = np.eye(3) if shape.kind == BOX else np.eye(3)[2:]
+    for axis in np.concatenate((faces, -faces)):
         up = turn @ axis
         lift = (sequence.position - place) @ up
         end = int(lift.argmax()) + 1

@@ -51,6 +51,8 @@ _RESTS, _RESTS_ANYWAY = 0.1, 0.5
 _BEHIND, _HELD_UP = 0.35, 0.5
 # A posture on the way was passed: so near to it [rad].
 _PASSED = 0.15
+# Fingers are where they should be after this share of the arm's way.
+_OPEN_AT = 0.9
 # An object that moved by so much is planned for anew [m, rad].
 _MOVED, _ROLLED = 0.01, 0.15
 # While the palm goes in, a grasp goes with an object that is moved, between these [m].
@@ -120,7 +122,9 @@ class GraspGuide:
         self._nearest = np.inf
         self._since = -np.inf
         self._hurry = self._held_up = 0.0
+        # Postures that are left on the way, and where its present part began.
         self._way: tuple[np.ndarray, ...] = ()
+        self._leg: np.ndarray | None = None
         self._last: np.ndarray | None = None
         self._width = self._widest = self._speed = 0.0
         self._share = self._in = self._rests = 0.0
@@ -177,7 +181,8 @@ class GraspGuide:
         self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
         self._began, self._nearest, self._held_up = None, np.inf, 0.0
         self._widest, self._hurry = self._width, 0.0
-        self._grip.reach(grasp.opened, self._measured[HAND], grasp.opposition)
+        self._grip.reach(grasp.opened, grasp.opposition)
+        self._leg = self._measured.copy()
 
     def aim(
         self, target: np.ndarray, velocity: np.ndarray, now: float
@@ -416,7 +421,7 @@ class GraspGuide:
         if wish is not None:
             hand = self._measured[HAND]
             if self.phase == REACHING:
-                shape = self._grip.opened(hand, about=len(self._way) > 1)
+                shape = self._grip.opened(hand, self._opening())
             else:
                 shape = self._grip.fingers(hand, self.grasp)
             helped[HAND] += self._share * (shape - target[HAND])
@@ -433,15 +438,23 @@ class GraspGuide:
         goal = target if share == 0.0 else target + share * (self._way[0] - target)
         off = (goal - self._q)[_ARM]
         moved = 0.0 if self._last is None else np.abs(target - self._last)[_ARM].max()
-        most = self.config.guide_joint_speed * elapsed + moved
+        # His own motion counts as far as he leads: a hurried arm leaves the way that was looked at.
+        most = self.config.guide_joint_speed * elapsed + (1.0 - share) * moved
         if self._way and np.abs(self._q - self._measured)[_ARM].max() > _BEHIND:
             # It waits for an arm that something holds up.
             most = 0.0
         q = self._q.copy()
         q[_ARM] += off * min(1.0, most / max(np.abs(off).max(), 1e-9))
         if len(self._way) > 1 and np.abs(q - self._way[0])[_ARM].max() < _PASSED:
-            self._way = self._way[1:]
+            self._leg, self._way = self._way[0], self._way[1:]
         return q
+
+    def _opening(self) -> np.ndarray:
+        """Fingers ``(16,)`` [rad] as far as the arm has come: the way was looked at with both."""
+        goal = self._way[0]
+        whole, left = (np.abs(goal - q)[_ARM].max() for q in (self._leg, self._measured))
+        share = np.clip((whole - left) / max(_OPEN_AT * whole, 1e-3), 0.0, 1.0)
+        return self._leg[HAND] + share * (goal - self._leg)[HAND]
 
     def _along(
         self, wish: tuple[np.ndarray, np.ndarray], went: float, turned: float, elapsed: float

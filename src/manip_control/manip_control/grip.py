@@ -33,16 +33,15 @@ class Grip:
         self._fingertips = Fingertips(side)
         own = limits(side)
         self._lower, self._upper = own.lower[HAND], own.upper[HAND]
-        self.reach(0.0, np.zeros(16), opposition)
+        self.reach(0.0, opposition)
 
-    def reach(self, gap: float, hand: np.ndarray, opposition: Opposition) -> None:
-        """Begin anew, to open to ``gap`` [m], with the fingers ``(16,)`` [rad] where they are, for
-        a grasp of that opposition."""
+    def reach(self, gap: float, opposition: Opposition) -> None:
+        """Begin anew, to open to ``gap`` [m], for a grasp of that opposition."""
         self._opposition = opposition
         # Unit vectors in the palm along which FINGERS come together.
         self._inwards = np.where(_FINGERS, -1.0, 1.0)[:, None] * opposition.frame[:, 2]
         self.gap, self.pressing = gap, 0.0
-        self._tangled, self._first = True, hand.copy()
+        self._tangled = True
 
     def width(self, hand: np.ndarray) -> float:
         """Mean distance of the thumb's tip from the others [m], of fingers ``(16,)`` [rad]."""
@@ -71,24 +70,16 @@ class Grip:
         speed = _OPENS * self._config.guide_close_speed
         self.gap = min(grasp.opened, self.gap + speed * elapsed)
 
-    def opened(self, measured: np.ndarray, *, about: bool) -> np.ndarray:
-        """Where fingers ``(16,)`` [rad] are led while the hand reaches.
-
-        Fingers that lie at each other go apart before they open.
-
-        Args:
-            measured: ``(16,)`` where they are [rad].
-            about: The hand is on a way about the object: they stay as they were looked at.
-        """
+    def opened(self, measured: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """Where fingers ``(16,)`` [rad] are led while the hand reaches, on their way to ``shape``
+        ``(16,)``, measured ``(16,)``: those that lie at each other go apart before they open."""
         fingers = measured.reshape(4, 4)
         off = np.abs(fingers[:, 0] - self._opposition.apart)[_FINGERS]
         self._tangled &= bool((off >= _UNTANGLED).any())
-        if about:
-            return self._first
-        shape = self._opposition.joints(self.gap)
-        if self._tangled:
-            shape = np.where(_FINGERS[:, None], fingers, shape.reshape(4, 4))
-            shape[_FINGERS, 0] = self._opposition.apart[_FINGERS]
+        if not self._tangled:
+            return shape
+        shape = np.where(_FINGERS[:, None], fingers, shape.reshape(4, 4))
+        shape[_FINGERS, 0] = self._opposition.apart[_FINGERS]
         return shape.ravel()
 
     def fingers(self, measured: np.ndarray, grasp: Grasp) -> np.ndarray:
