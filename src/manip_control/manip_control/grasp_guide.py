@@ -242,7 +242,8 @@ class GraspGuide:
 
     def _let_go(self, target: np.ndarray) -> bool:
         """The operator opens his hand; farther where the robot does not hold yet."""
-        if self.phase not in (ENTERING, CLOSING, HOLDING):
+        reaching = self.phase == REACHING and self._hurry
+        if self.phase not in (ENTERING, CLOSING, HOLDING) and not reaching:
             return False
         share = _OPENS if self.phase == HOLDING else _OPENS_BEFORE
         return self._assist.let_go(target[HAND].reshape(4, 4), share)
@@ -286,12 +287,16 @@ class GraspGuide:
         if self.phase == REACHING:
             away = np.linalg.norm(grip - grasp.centre)
             # He grasps already: the rest of the way is the robot's.
-            if grasps:
-                self._hurry = 1.0
+            if grasps and not self._hurry:
+                self._hurry, self._since = 1.0, now
+                self._assist.release()
             self._note(palm, away)
             behind = np.abs(self._q - self._measured)[_ARM].max() if self._q is not None else 0.0
             self._held_up = self._held_up + elapsed if behind > 0.8 * _BEHIND else 0.0
-            if away > config.guide_leave or self._stale() or self._held_up > _HELD_UP:
+            # Who has grasped and lifts his hand already has the robot go on, or opens it.
+            waits = self._hurry and now < self._since + config.guide_patience
+            gone = away > config.guide_leave and not waits
+            if gone or let_go or self._stale() or self._held_up > _HELD_UP:
                 self._give_up(now)
             elif self._hurry and self._arrived():
                 self.phase, self._since, self._in = ENTERING, now, 0.0

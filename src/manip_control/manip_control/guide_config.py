@@ -46,7 +46,7 @@ class GuideConfig:
     guide_torque: float = 0.69
     guide_speed: float = 0.20
     guide_turn_speed: float = 2.0
-    guide_joint_speed: float = 0.7
+    guide_joint_speed: float = 0.9
     guide_enter_speed: float = 0.15
     guide_close_speed: float = 0.06
     guide_press: float = 0.008
