@@ -1,7 +1,8 @@
 """Grasps counted: real grasp motion through retargeting and control, on objects in MuJoCo.
 
 ``python tests/bench/run.py grasp``, or ``python tests/bench/bench_grasp.py [--trials N]
-[--arms plain,fingers,assist,assist_oracle,physics] [--tuning] [--rendered] [--pictures FOLDER]``
+[--arms plain,fingers,assist,assist_off,assist_oracle,physics]
+[--tuning] [--rendered] [--pictures FOLDER]``
 
 Success is the object lifted by 10 cm and held for 2 s. Contestants meet the same trials: the
 operator's hand alone (``plain``); with his fingers helped, by the decoder that ships, which is
@@ -9,7 +10,8 @@ shown hand and object without error (``fingers``); with the palm led onto a gras
 well, whose shape and place are known, as ``assist:=true`` does (``assist``); the same with a
 decoder that knows the sequence's own labels and the object's weight (``assist_oracle``); and
 ``assist`` with the grasp chosen by trying it in simulation first (``physics``, see
-`grasp_refinement.py`).
+`grasp_refinement.py`). ``assist_off`` is ``assist`` whose object is told 5 mm and 5 degrees beside
+where it is, in a direction of each trial's own.
 
 Trials are sequences of five people; what there is to set was set on two others (``--tuning``).
 With ``--rendered`` they are sequences of the synthetic world that validation is made of (``val``;
@@ -21,6 +23,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -58,14 +61,18 @@ from manip_control.assist_config import AssistConfig  # noqa: E402
 from manip_control.guide_config import GuideConfig  # noqa: E402
 
 ASSIST = AssistConfig(assist=True)
+PHYSICS, OFF = "physics", "assist_off"
+# How far it is told beside [m, rad].
+_BESIDE, _TURNED = 0.005, np.radians(5.0)
 # Who says what the human is about to do, and whether the palm is led.
 ARMS: dict[str, tuple[Callable[[Setting], IntentSource] | None, bool]] = {
     "plain": (None, False),
     "fingers": (lambda setting: decoded(setting, ASSIST.intent_lead), False),
     "assist": (lambda setting: decoded(setting, ASSIST.intent_lead), True),
+    OFF: (lambda setting: decoded(setting, ASSIST.intent_lead), True),
     "assist_oracle": (lambda setting: oracle(setting, ASSIST.intent_lead), True),
 }
-PHYSICS = "physics"
+CONTESTANTS = ("plain", "assist", "assist_oracle", PHYSICS)
 TRIALS, RENDERED = 240, 60
 # What was looked at while settings were chosen.
 TUNING = ("subject-01", "subject-02")
@@ -73,7 +80,7 @@ TUNING = ("subject-01", "subject-02")
 
 def measure_grasp(
     trials: int = TRIALS,
-    arms: tuple[str, ...] = ("plain", "assist", "assist_oracle", PHYSICS),
+    arms: tuple[str, ...] = (*CONTESTANTS, OFF),
     *,
     tuning: bool = False,
     rendered: bool = False,
@@ -156,13 +163,26 @@ def _contest(grasp: Grasp, arms: tuple[str, ...], pictures: Path | None) -> dict
             make, guided = ARMS[name]
             source = None if make is None else make(setting)
             guide = GuideConfig() if guided else None
-            record = run_trial(setting, targets, source, config=ASSIST, guide=guide, keep=keep)
+            off = _told_off(grasp.name) if name == OFF else None
+            record = run_trial(
+                setting, targets, source, config=ASSIST, guide=guide, off=off, keep=keep
+            )
         ended[name], records[name] = record.outcome, record
         if record.reason:
             print(f"      {name}: {record.reason}", flush=True)
         if pictures is not None:
             _save(Path(f"{pictures}-{name}-{record.outcome}.png"), setting, record)
     return ended
+
+
+def _told_off(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """By how much the object is told beside where it is, of one trial."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    beside, about = rng.normal(size=(2, 3))
+    return (
+        _BESIDE * beside / np.linalg.norm(beside),
+        _TURNED * about / np.linalg.norm(about),
+    )
 
 
 def _figures(
@@ -198,9 +218,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=TRIALS, help="most trials")
-    parser.add_argument(
-        "--arms", default="plain,assist,assist_oracle,physics", help="contestants, by commas"
-    )
+    parser.add_argument("--arms", default=",".join(CONTESTANTS), help="contestants, by commas")
     parser.add_argument("--tuning", action="store_true", help="on the people settings came from")
     parser.add_argument("--rendered", action="store_true", help="on the synthetic world's")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of each trial")

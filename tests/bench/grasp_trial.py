@@ -27,6 +27,7 @@ from manip_core.grasp_types import grasp_type
 from manip_core.hand import Hand, SeenObject
 from manip_core.hand_skeleton import TIPS, Keypoint
 from manip_core.primitive import KnownObject
+from manip_core.rotation import exponential
 from manip_perception.action import ActionDecoder
 from manip_retargeting.retargeter import Retargeter, Status
 
@@ -181,6 +182,7 @@ def run_trial(
     config: AssistConfig | None = None,
     guide: GuideConfig | None = None,
     skip: int = 0,
+    off: tuple[np.ndarray, np.ndarray] | None = None,
     keep: bool = False,
 ) -> Record:
     """Play the targets to the robot, and see what becomes of the object.
@@ -192,6 +194,8 @@ def run_trial(
         config: Of assist.
         guide: Of the guidance onto grasps of the object, whose place is then known; None for none.
         skip: So many grasps that could be done are passed over.
+        off: By how much the object is told beside where it is, ``(3,)`` [m], and turned, ``(3,)``
+            [rad]; None for where it is.
         keep: Remember MuJoCo's positions.
     """
     model = _robot(setting.shape)
@@ -231,7 +235,7 @@ def run_trial(
             _send(controller, setting.hands[: sent + 1], targets[sent], stamps[sent], now, source)
             sent += 1
         if guide is not None and k % _SEEN == 0:
-            _show(assist, setting, data, body, skip, now)
+            _show(assist, setting, data, body, skip, off, now)
         command = controller.step(now)
         if command is not None:
             data.ctrl[:] = command.positions
@@ -261,10 +265,13 @@ def _show(
     data: mujoco.MjData,
     body: int,
     skip: int,
+    off: tuple[np.ndarray, np.ndarray] | None,
     now: float,
 ) -> None:
-    """Where the object is, and the plan for it where one is wanted."""
+    """Where the object is, as far as is known, and the plan for it where one is wanted."""
     place, turn = data.xpos[body].copy(), data.xmat[body].reshape(3, 3).copy()
+    if off is not None:
+        place, turn = place + off[0], exponential(off[1]) @ turn
     thing = KnownObject(name="object", primitive=setting.shape.primitive, place=place, turn=turn)
     guide.see([thing], now)
     if (request := guide.wanted()) is not None:

@@ -164,9 +164,9 @@ def parts() -> dict:
         return measure_action()
 
     def grasp():
-        from bench_grasp import RENDERED, measure_grasp
+        from bench_grasp import CONTESTANTS, RENDERED, measure_grasp
 
-        return measure_grasp() | measure_grasp(RENDERED, rendered=True)
+        return measure_grasp() | measure_grasp(RENDERED, CONTESTANTS, rendered=True)
 
     def safety():
         from bench_safety import measure_safety

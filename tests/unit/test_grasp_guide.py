@@ -42,7 +42,7 @@ def opposition() -> Opposition:
 
 @cache
 def planner() -> GraspPlanner:
-    return GraspPlanner(opposition=opposition())
+    return GraspPlanner()
 
 
 @cache

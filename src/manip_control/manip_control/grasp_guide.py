@@ -13,8 +13,9 @@ that the operator reaches for (`grasp_planner`), and the target is moved onto it
   they press with the force that the decoder told;
 * **holding**: the palm follows the operator's motion since he was nearest to the object, and
   lowest;
-* **leaving**: when he opens his hand, the fingers open at once, and the palm stays with his motion
-  until it is clear of the object; then what was added to his target fades.
+* **leaving**: when he opens his hand, the fingers open at once, the palm draws back the way it
+  came, and by then is with his motion; when it is clear of the object, what was added to his target
+  fades.
 
 The operator may break off at any time by opening his hand or going away. What comes out goes
 through the limiter and the guard as every target. Objects that nobody knows are grasped with
@@ -59,6 +60,8 @@ _MOVED, _ROLLED = 0.01, 0.15
 _NUDGED, _SHOVED = 0.001, 0.04
 # After so long a plan that came to nothing is asked for again, and what was let go is taken [s].
 _AGAIN = 0.5
+# The palm draws back when fingers have opened by so much [m].
+_OPENED = 0.01
 # The palm is clear of what it let go: so far from where it did [m], or after [s].
 _CLEAR, _CLEAR_AFTER = 0.08, 3.0
 # The operator lets go by opening his hand by so many times what is enough elsewhere: of what is
@@ -319,7 +322,9 @@ class GraspGuide:
                 self._grip.close(grasp, elapsed)
         elif self.phase == LEAVING:
             self._grip.widen(grasp, elapsed)
-            clear = np.linalg.norm(palm[0] - self._left[0]) > _CLEAR
+            if self._grip.gap > grasp.gap + _OPENED:
+                self._in = max(0.0, self._in - config.guide_enter_speed * elapsed)
+            clear = np.linalg.norm(palm[0] - self._left[0]) > _CLEAR and self._in == 0.0
             if clear or now > self._since + _CLEAR_AFTER:
                 self._give_up(now)
 
@@ -367,6 +372,9 @@ class GraspGuide:
     def _leave(self, palm: tuple, now: float) -> None:
         self._assist.release()
         self._grip.let_go()
+        if self.phase != HOLDING:
+            # It has not followed him yet.
+            self._began = palm
         self.phase, self._since, self._left = LEAVING, now, palm
 
     def _give_up(self, now: float) -> None:
@@ -398,9 +406,14 @@ class GraspGuide:
         self._share = 1.0
         if self.phase in (ENTERING, CLOSING):
             return grasp.before + self._in * grasp.approach, grasp.rotation
-        # As the operator has moved since he was nearest.
+        # As the operator has moved since he was nearest; as he leaves, the more the farther it has
+        # drawn back.
         went, turned = palm[0] - self._began[0], palm[1] @ self._began[1].T
-        return grasp.before + self._in * grasp.approach + went, turned @ grasp.rotation
+        back = 0.0
+        if self.phase == LEAVING:
+            back = STANDOFF - self._in
+            went -= (1.0 - back / STANDOFF) * (palm[0] - self._left[0])
+        return grasp.position + went - back * (turned @ grasp.approach), turned @ grasp.rotation
 
     def _lead(
         self,
