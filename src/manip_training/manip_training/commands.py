@@ -135,6 +135,7 @@ def temporal_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="manip temporal", description=temporal_main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="file of weights, .npz")
     parser.add_argument("--films", default="", help="folder of scripts/watch_films.py")
+    parser.add_argument("--glimpses", default="", help="the same, of its option --glimpses")
     parser.add_argument("--steps", type=int, default=3000, help="of the optimiser")
     parser.add_argument("--seed", type=int, default=0, help="of everything")
     options = parser.parse_args(argv)
@@ -142,7 +143,10 @@ def temporal_main(argv: list[str]) -> int:
 
     if options.out.suffix != ".npz":
         raise ValueError(f"--out must end with .npz, got {options.out}")
-    network = fit(FitConfig(steps=options.steps, films=options.films, seed=options.seed))
+    config = FitConfig(
+        steps=options.steps, films=options.films, glimpses=options.glimpses, seed=options.seed
+    )
+    network = fit(config)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     save(network, options.out)
     print(f"{options.out} written")
