@@ -19,7 +19,7 @@ from manip_training.temporal.objective import (
     temporal_losses,
 )
 from manip_training.temporal.observer import Observer, ObserverConfig
-from manip_training.temporal.watched import Watched
+from manip_training.temporal.watched import Glimpses, Watched
 
 RATE, SIZE, FRAMES = 30.0, 16, 60
 SMALL = FitConfig(
@@ -166,18 +166,34 @@ def test_training_learns_and_its_file_says_the_same(tmp_path):
         np.testing.assert_allclose(said, expected[frame], atol=1e-4)
 
 
-def test_what_an_estimator_always_gets_wrong_is_learnt_first_and_kept(tmp_path, joints):
-    torch.set_num_threads(1)
+def seen_too_large(joints):
+    """All hands a fifth too large."""
     moments = Observer(QUIET).see(joints[:, :FRAMES], RATE, np.random.default_rng(0))
-    # All hands are seen a fifth too large.
     wrist = moments.joints[:, :, :1]
     moments.joints = wrist + 1.2 * (moments.joints - wrist)
+    return moments
+
+
+def keep(path, moments, row, true, rows=slice(None)):
+    """As ``scripts/watch_films.py`` leaves it."""
+    fields = {name: value[row][rows] for name, value in vars(moments).items()}
+    np.savez(path, true=true[rows], **fields)
+
+
+@pytest.mark.parametrize("source", ["films", "glimpses"])
+def test_what_an_estimator_always_gets_wrong_is_learnt_first_and_kept(tmp_path, joints, source):
+    torch.set_num_threads(1)
+    moments = seen_too_large(joints)
     for row in range(SIZE):
-        fields = {name: value[row] for name, value in vars(moments).items()}
-        np.savez(tmp_path / f"large-{row:05d}.npz", true=joints[row], **fields)
+        path = tmp_path / f"large-{row:05d}.npz"
+        if source == "films":
+            keep(path, moments, row, joints[row])
+        else:
+            keep(path, moments, row, joints[row], slice(0, FRAMES, 8))
     config = replace(
         SMALL,
-        films=str(tmp_path),
+        films=str(tmp_path) if source == "films" else "",
+        glimpses=str(tmp_path) if source == "glimpses" else "",
         films_share=1.0,
         steps=1,
         direct_steps=150,
@@ -194,6 +210,28 @@ def test_what_an_estimator_always_gets_wrong_is_learnt_first_and_kept(tmp_path, 
     left = seen.hand[:, :, 1:-1] + correction[:, :, 1:-1]
     grown = seen.hand[:, :, 1:-1].norm(dim=-1) / left.norm(dim=-1)
     assert 1.05 < grown.median() < 1.35
+
+
+def test_glimpses_are_of_hands_that_are_seen_and_turn_with_their_truth(tmp_path, joints):
+    with pytest.raises(FileNotFoundError, match="--glimpses"):
+        Glimpses(tmp_path)
+    moments = seen_too_large(joints)
+    moments.seen[:, 1::2] = False
+    for row in range(3):
+        keep(tmp_path / f"large-{row:05d}.npz", moments, row, joints[row], slice(6))
+    glimpses = Glimpses(tmp_path)
+    assert len(glimpses) == 3 * 3
+    drawn, true = glimpses.batch(64, np.random.default_rng(0))
+    assert drawn.joints.shape == true.shape == (64, 1, 21, 3) and drawn.seen.all()
+    shape, expected = (x - x[:, :, :1] for x in (drawn.joints, true))
+    off = shape / 1.2 - expected
+    # But for the hand's size, in which the observer errs.
+    assert np.linalg.norm(off, axis=-1).max() < 0.1 * np.linalg.norm(expected, axis=-1).max()
+    # Nine moments, each turned otherwise whenever it is drawn; depths stay.
+    assert len(np.unique(true[:, 0, 0, 0].round(9))) == 64
+    assert len(np.unique(true[:, 0, 0, 2].round(9))) == 9
+    again = glimpses.batch(64, np.random.default_rng(0))
+    assert np.array_equal(again[1], true) and np.array_equal(again[0].joints, drawn.joints)
 
 
 def films(folder, joints, seed, rate=RATE):

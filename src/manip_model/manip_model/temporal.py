@@ -34,7 +34,7 @@ MODALITIES = {
 }
 # Slowest and fastest turn of a rotary embedding [rad/s]: a window and the step of a camera.
 _SLOWEST, _FASTEST = 2.0, 60.0
-_DROPPED = 0.3
+_DROPPED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +146,8 @@ class TemporalFusion(nn.Module):
 
 
 def _perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers. A few hundred films have fewer hands in them than it could learn by
-    heart, so it never hears all of what it knows."""
+    """Two hidden layers. It could learn thousands of hands by heart, so it never hears all of what
+    it knows."""
     return nn.Sequential(
         nn.Linear(inputs, width),
         nn.GELU(),

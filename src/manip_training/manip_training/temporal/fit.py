@@ -21,7 +21,7 @@ from manip_training.temporal.objective import (
     temporal_losses,
 )
 from manip_training.temporal.observer import Observer, ObserverConfig
-from manip_training.temporal.watched import Watched
+from manip_training.temporal.watched import Glimpses, Watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,14 @@ class FitConfig:
         seed: Of all.
         films: A folder of films that estimators saw; empty for the observer alone.
         films_share: Of the steps, those that learn from films.
+        glimpses: A folder of glimpses that estimators had, from which the correction from the frame
+            alone is learnt, so that films are new to it; empty for films and the observer.
+        glimpses_batch: Of them in each step.
         still: Share of the drawn sequences that come to rest.
     """
 
     steps: int = 3000
-    direct_steps: int = 2000
+    direct_steps: int = 6000
     batch: int = 32
     frames: int = 48
     rates: tuple[float, float] = (15.0, 60.0)
@@ -51,8 +54,10 @@ class FitConfig:
     seed: int = 0
     films: str = ""
     films_share: float = 0.75
+    glimpses: str = ""
+    glimpses_batch: int = 512
     still: float = 0.35
-    model: TemporalConfig = field(default_factory=lambda: TemporalConfig(direct=512))
+    model: TemporalConfig = field(default_factory=lambda: TemporalConfig(direct=768))
     observer: ObserverConfig = field(default_factory=ObserverConfig)
     world: WorldConfig = field(default_factory=lambda: WorldConfig(free=0.15))
 
@@ -130,15 +135,21 @@ def fit(config: FitConfig, say: Callable[[str], None] = print, every: int = 100)
     """
     torch.manual_seed(config.seed)
     network, sequences = TemporalFusion(config.model), Sequences(config)
+    glimpses = Glimpses(config.glimpses) if config.glimpses else None
 
     def wrong_of(step: int) -> dict[str, Tensor]:
-        moments, true, _ = sequences.batch(step)
+        if glimpses:
+            rng = np.random.default_rng(mixed_seed(config.seed, step, 3))
+            moments, true = glimpses.batch(config.glimpses_batch, rng)
+            rows = slice(None)
+        else:
+            moments, true, _ = sequences.batch(step)
+            rows = slice(step % 3, None, 3)
         told, seen = tensors(moments)
-        every_third = slice(step % 3, None, 3)
-        told = {name: value[:, every_third] for name, value in told.items()}
-        truth = Truth.of(torch.from_numpy(true[:, : config.frames][:, every_third]).float())
+        told = {name: value[:, rows] for name, value in told.items()}
+        truth = Truth.of(torch.from_numpy(true[:, : moments.seen.shape[1]][:, rows]).float())
         return correction_loss(
-            network.corrected(told, 1), seen.hand[:, every_third], seen.seen[:, every_third], truth
+            network.corrected(told, 1), seen.hand[:, rows], seen.seen[:, rows], truth
         )
 
     def losses_of(step: int) -> dict[str, Tensor]:

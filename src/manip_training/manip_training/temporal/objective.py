@@ -22,7 +22,7 @@ _DECIMETRES = 10.0
 _ALONG = 0.3
 # Shape, forecasts, unrest (first and second differences of the error over time), touch and
 # deviations against the hand's place.
-_SHAPE, _AHEAD, _DRIFT, _JITTER, _TOUCH, _LIKELIHOOD = 2.0, 0.5, 4.0, 12.0, 0.02, 0.1
+_SHAPE, _AHEAD, _DRIFT, _JITTER, _TOUCH, _LIKELIHOOD = 2.0, 0.5, 8.0, 12.0, 0.02, 0.1
 # Tips nearer than this touch [m]: their keypoints lie inside the fingertips.
 TOUCH_GAP = 0.0235
 # Frames ahead that are foreseen.

@@ -1,4 +1,4 @@
-"""Films that estimators have seen (``scripts/watch_films.py``), cut into sequences."""
+"""What estimators have seen (``scripts/watch_films.py``): films cut into sequences, glimpses."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -62,9 +62,53 @@ class Watched:
         whole = self._frames + max(FORESEEN)
         first = rng.integers(len(film["true"]) - whole + 1)
         cut = {name: film[name][first : first + self._frames] for name in _FIELDS}
-        turn = Rotation.from_rotvec((0, 0, rng.uniform(-np.pi, np.pi))).as_matrix()
+        (turn,) = _turns(1, rng)
         true = film["true"][first : first + whole].astype(np.float64)
         return cut | {"joints": cut["joints"] @ turn.T, "true": true @ turn.T}
+
+
+class Glimpses:
+    """Moments of ever another hand, all of a folder.
+
+    Args:
+        folder: With files as ``scripts/watch_films.py --glimpses`` writes them; of films, all
+            frames count.
+        pattern: Of the files' names.
+
+    Raises:
+        FileNotFoundError: There is none in which a hand is seen.
+    """
+
+    def __init__(self, folder: str | Path, pattern: str = "*.npz"):
+        held: dict[str, list[np.ndarray]] = {name: [] for name in (*_FIELDS, "true")}
+        for path in sorted(Path(folder).glob(pattern)):
+            with np.load(path, allow_pickle=False) as file:
+                seen = file["seen"]
+                for name, values in held.items():
+                    values.append(file[name][seen])
+        if not sum(map(len, held["true"])):
+            raise FileNotFoundError(
+                f"no glimpse of a hand in {folder}: scripts/watch_films.py --glimpses makes them"
+            )
+        self._held = {name: np.concatenate(values) for name, values in held.items()}
+
+    def __len__(self) -> int:
+        return len(self._held["true"])
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Moments, np.ndarray]:
+        """What was seen ``(B, 1, …)`` and the true joints ``(B, 1, 21, 3)`` [m], each turned about
+        the line of sight by any angle, as of films."""
+        rows = rng.integers(len(self), size=size)
+        cut = {name: values[rows][:, None] for name, values in self._held.items()}
+        turn = _turns(size, rng).swapaxes(1, 2)[:, None]
+        true = cut.pop("true").astype(np.float64) @ turn
+        return Moments(**cut | {"joints": cut["joints"] @ turn}), true
+
+
+def _turns(size: int, rng: np.random.Generator) -> np.ndarray:
+    """``(B, 3, 3)`` about the line of sight by any angle."""
+    angle = rng.uniform(-np.pi, np.pi, size)
+    return Rotation.from_rotvec(angle[:, None] * (0.0, 0.0, 1.0)).as_matrix()
 
 
 def whole(films: Sequence[dict[str, np.ndarray]]) -> list[tuple[Moments, np.ndarray]]:
