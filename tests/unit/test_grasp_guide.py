@@ -223,6 +223,53 @@ def test_far_from_everything_the_target_is_the_operators_to_the_bit():
     assert (target == rig.target).all() and not velocity.any()
 
 
+def test_who_grasps_and_lifts_his_hand_at_once_still_gets_it():
+    rig = Rig()
+    rig.go(rig.over + np.array([0.0, 0.0, 0.05]), 1.0)
+    assert rig.guide.phase == REACHING
+    rig.grasping = 1.0
+    rig.by(0.0, 0.0, 0.35, seconds=0.7)
+    assert rig.guide.phase in (REACHING, ENTERING) and rig.height < 2e-3
+    rig.wait(6.0)
+    assert rig.guide.phase == HOLDING and rig.height > 0.2
+
+
+def test_who_grasps_and_goes_far_away_does_not():
+    rig = Rig()
+    rig.go(rig.over + np.array([0.0, 0.0, 0.1]), 0.7)
+    assert rig.guide.phase == REACHING
+    rig.grasping = 1.0
+    rig.wait(0.05)
+    assert rig.guide.phase == REACHING
+    rig.palm = rig.palm + np.array([-0.3, 0.5, 0.5])
+    rig.wait(0.05)
+    assert rig.guide.phase == FREE
+
+
+def test_a_hand_that_lets_go_draws_back_and_leaves_the_can_standing():
+    rig = holding()
+    rig.target[HAND] = opposition().joints(0.06)
+    rig.wait(0.5)
+    rig.target[HAND] = opposition().joints(0.15)
+    rig.wait(0.5, until=LEAVING)
+    assert rig.guide.phase == LEAVING
+    # Off to the side, while fingers and thumb are still about the can.
+    rig.by(-0.1, 0.1, 0.35, seconds=1.5)
+    assert rig.data.xmat[rig.body, 8] > 0.99
+    np.testing.assert_allclose(rig.data.xpos[rig.body], (0.6, -0.1, CAN.half[2]), atol=0.01)
+
+
+def test_fingers_open_no_faster_than_the_arm_comes():
+    rig = Rig()
+    rig.go(rig.over, 2.0, until=REACHING)
+    hand, goal = rig.guide._leg[HAND], rig.guide._way[-1][HAND]
+    rig.wait(0.2)
+    first = np.abs(rig.data.qpos[HAND] - hand).max()
+    assert len(rig.guide._way) == 1 and first < 0.5 * np.abs(goal - hand).max()
+    rig.go(rig.over, 3.0)
+    np.testing.assert_allclose(rig.data.qpos[HAND], goal, atol=0.05)
+
+
 def test_going_away_ends_it_before_it_has_begun():
     rig = Rig()
     rig.go(rig.over, 2.0)

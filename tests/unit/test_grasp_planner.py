@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from manip_control.grasp_planner import OPEN, STANDOFF, GraspPlanner, Request, candidates
+from manip_control.opposition import WIDE
 from manip_control.palm_reach import PalmReach
 from manip_core import robot_model
 from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, Primitive
@@ -105,3 +106,21 @@ def test_what_lies_low_is_grasped_from_above_with_the_tips_over_the_table():
 
 def test_out_of_reach_there_is_no_plan():
     assert planner().plan(request(place=np.array([2.0, 0.0, 0.05]))) is None
+
+
+def test_a_heavy_thing_is_taken_by_the_stronger_hand():
+    lying = Primitive(BOX, (0.18, 0.046, 0.035))
+    grasp = planner().plan(request(lying))
+    up = grasp.opposition.frame.T @ grasp.rotation.T @ (0.0, 0.0, 1.0)
+    strength = grasp.opposition.strength(np.array([grasp.gap]), up[None], 0.69)[0]
+    weak = GraspPlanner(styles=(WIDE,)).plan(request(lying))
+    up = weak.opposition.frame.T @ weak.rotation.T @ (0.0, 0.0, 1.0)
+    assert strength > 1.05 * weak.opposition.strength(np.array([weak.gap]), up[None], 0.69)[0]
+
+
+def test_what_is_wider_than_13_cm_is_taken_by_the_wide_hand():
+    bowl = Primitive(CUP, (0.159, 0.159, 0.053))
+    down = np.diag([1.0, -1.0, -1.0])
+    grasp = planner().plan(request(bowl, turn=down))
+    assert grasp is not None and grasp.gap == pytest.approx(0.159)
+    assert grasp.opposition.style is WIDE

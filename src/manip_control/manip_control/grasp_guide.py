@@ -60,6 +60,8 @@ _MOVED, _ROLLED = 0.01, 0.15
 _NUDGED, _SHOVED = 0.001, 0.04
 # After so long a plan that came to nothing is asked for again, and what was let go is taken [s].
 _AGAIN = 0.5
+# How much farther he may be, in a hurry.
+_FARTHER = 2.0
 # The palm draws back when fingers have opened by so much [m].
 _OPENED = 0.01
 # The palm is clear of what it let go: so far from where it did [m], or after [s].
@@ -298,7 +300,7 @@ class GraspGuide:
             self._held_up = self._held_up + elapsed if behind > 0.8 * _BEHIND else 0.0
             # Who has grasped and lifts his hand already has the robot go on, or opens it.
             waits = self._hurry and now < self._since + config.guide_patience
-            gone = away > config.guide_leave and not waits
+            gone = away > config.guide_leave * (_FARTHER if waits else 1.0)
             if gone or let_go or self._stale() or self._held_up > _HELD_UP:
                 self._give_up(now)
             elif self._hurry and self._arrived():
