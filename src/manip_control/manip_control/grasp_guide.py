@@ -48,8 +48,8 @@ _GENTLY = 1.2
 # It rests there for so long before the hand closes; where it does not come so near, so long [s].
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
 # The led arm is no farther ahead of the real one than this [rad]; a way that keeps it so is given
-# up after so long [s].
-_BEHIND, _HELD_UP = 0.35, 0.5
+# up after so long [s], for one that lies so many grasps farther.
+_BEHIND, _HELD_UP, _OTHERS = 0.35, 0.3, 3
 # A posture on the way was passed: so near to it [rad].
 _PASSED = 0.15
 # Fingers are where they should be after this share of the arm's way.
@@ -118,6 +118,8 @@ class GraspGuide:
         self._thing: KnownObject | None = None
         self._asked: Request | None = None
         self._ask_after = -np.inf
+        # Grasps of each object that something held up, as are passed over by the next plan.
+        self._failed: dict[str, int] = {}
         # Palm as it is led, and the arm's joints for it; None where it is the operator's.
         self._led: tuple[np.ndarray, np.ndarray] | None = None
         self._q: np.ndarray | None = None
@@ -175,6 +177,8 @@ class GraspGuide:
         self._asked = None
         self._ask_after = now + _AGAIN
         thing = self._things.get(request.name)
+        if grasp is None:
+            self._failed.pop(request.name, None)
         if grasp is None or self.phase != FREE or thing is None:
             return
         self._thing = KnownObject(
@@ -276,6 +280,7 @@ class GraspGuide:
                 palm=palm[0],
                 palm_turn=palm[1],
                 q=self._measured.copy(),
+                skip=self._failed.get(name, 0),
             )
 
     def _go_on(
@@ -301,7 +306,13 @@ class GraspGuide:
             # Who has grasped and lifts his hand already has the robot go on, or opens it.
             waits = self._hurry and now < self._since + config.guide_patience
             gone = away > config.guide_leave * (_FARTHER if waits else 1.0)
-            if gone or let_go or self._stale() or self._held_up > _HELD_UP:
+            if self._held_up > _HELD_UP:
+                self._failed[self._thing.name] = self._failed.get(self._thing.name, 0) + _OTHERS
+                self._give_up(now)
+                self._ask_after = now
+                # Another way begins where the arm is.
+                self._q[_ARM] = self._measured[_ARM]
+            elif gone or let_go or self._stale():
                 self._give_up(now)
             elif self._hurry and self._arrived():
                 self.phase, self._since, self._in = ENTERING, now, 0.0
@@ -315,7 +326,7 @@ class GraspGuide:
             elif self.phase == ENTERING:
                 self._enter(elapsed)
             elif self._grip.close(grasp, elapsed) or late:
-                self.phase, self._since = HOLDING, now
+                self.phase, self._since, self._failed = HOLDING, now, {}
                 self._assist.release()
         elif self.phase == HOLDING:
             if let_go:

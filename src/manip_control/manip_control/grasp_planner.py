@@ -101,6 +101,7 @@ class Request:
         place, turn: Of it in ``world``, ``(3,)`` [m] and ``(3, 3)``.
         palm, palm_turn: Where the operator has the palm, likewise.
         q: ``(22,)`` where the robot is [rad].
+        skip: So many grasps that could be done are passed over: they were tried.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Request:
     palm: np.ndarray
     palm_turn: np.ndarray
     q: np.ndarray
+    skip: int = 0
 
 
 class GraspPlanner:
@@ -119,14 +121,17 @@ class GraspPlanner:
         self._oppositions = [Opposition(side, style) for style in styles]
         self._side = side
         self._reach = PalmReach(side)
+        # Bodies of the arm come before the palm, those of the hand after.
+        self._palm = self._reach.palm
 
     def plan(self, request: Request, skip: int = 0) -> Grasp | None:
         """The nearest grasp that can be done, or None.
 
         Args:
             request: What is to be grasped.
-            skip: So many that could be done are passed over.
+            skip: So many more that could be done are passed over.
         """
+        skip += request.skip
         rows = [self._offered(hand, request) for hand in self._oppositions]
         which = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
         cost, palms, turns, approach, centre, gaps = (
@@ -250,8 +255,9 @@ class GraspPlanner:
         of_object, of_world = (pairs == body).any(axis=1), (pairs == 0).any(axis=1)
         met = (distance < 0.0) & ~(of_object & of_world)
         if not itself:
-            # On the way it keeps a distance from the object; robot and robot are the guard's.
-            met = (met & of_world) | (of_object & ~of_world & (distance < _CLEAR))
+            # On the way it keeps a distance from the object; fingers and fingers are the guard's.
+            of_arm = (pairs < self._palm).any(axis=1)
+            met = (met & (of_world | of_arm)) | (of_object & ~of_world & (distance < _CLEAR))
         return bool(met.any())
 
 
