@@ -8,6 +8,7 @@ and physics go to ``docs/measured`` as well, where ``manip report`` finds them.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -74,6 +75,9 @@ REACH = {
 
 # Not among those that are run where none is named: they take long, or need what few have.
 BY_NAME = ("temporal", "transition", "action", "grasp", "physics")
+# Alone, these run on one thread, as the graph's nodes do: numpy's threads wait for each other where
+# others use the machine.
+ONE_THREAD = {"temporal", "action"}
 # Parts whose figures a report collects, and what their numbers were drawn from.
 REPORTED = {
     "overfit": "seed 0",
@@ -242,6 +246,8 @@ def main() -> None:
     unknown = sorted(set(chosen) - set(available))
     if unknown:
         sys.exit(f"no such benchmark {unknown}; there are {', '.join(available)}")
+    if set(chosen) <= ONE_THREAD:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     figures = json.loads(OUT.read_text()) if OUT.exists() else {}
     for name in chosen:
         print(f"[bench] {name}", flush=True)
