@@ -262,10 +262,10 @@ def test_a_hand_that_lets_go_draws_back_and_leaves_the_can_standing():
 def test_fingers_open_no_faster_than_the_arm_comes():
     rig = Rig()
     rig.go(rig.over, 2.0, until=REACHING)
-    hand, goal = rig.guide._leg[HAND], rig.guide._way[-1][HAND]
+    hand, goal = rig.data.qpos[HAND].copy(), rig.guide.grasp.way[-1][HAND]
     rig.wait(0.2)
     first = np.abs(rig.data.qpos[HAND] - hand).max()
-    assert len(rig.guide._way) == 1 and first < 0.5 * np.abs(goal - hand).max()
+    assert len(rig.guide.grasp.way) == 1 and first < 0.5 * np.abs(goal - hand).max()
     rig.go(rig.over, 3.0)
     np.testing.assert_allclose(rig.data.qpos[HAND], goal, atol=0.05)
 

@@ -31,15 +31,14 @@ from manip_control.assist_config import AssistConfig, GraspIntent
 from manip_control.grasp_planner import STANDOFF, Grasp, Request
 from manip_control.grip import Grip
 from manip_control.guide_config import GuideConfig
+from manip_control.led_arm import ARM, BEHIND, LedArm, Pose
 from manip_control.opposition import Opposition
 from manip_control.palm_reach import PalmReach
 from manip_core.hand import RIGHT
 from manip_core.primitive import KnownObject
-from manip_core.robot_model import ARM_JOINTS
-from manip_core.rotation import exponential, logarithm
+from manip_core.rotation import logarithm
 
 FREE, REACHING, ENTERING, CLOSING, HOLDING, LEAVING = range(6)
-_ARM = slice(0, len(ARM_JOINTS))
 # The palm is where it should be: so near [m, rad].
 _THERE, _TURNED = 0.006, 0.06
 _BEFORE, _BEFORE_TURNED = 0.02, 0.15
@@ -47,13 +46,9 @@ _BEFORE, _BEFORE_TURNED = 0.02, 0.15
 _GENTLY = 1.2
 # It rests there for so long before the hand closes; where it does not come so near, so long [s].
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
-# The led arm is no farther ahead of the real one than this [rad]; a way that keeps it so is given
-# up after so long [s], for one that lies so many grasps farther.
-_BEHIND, _HELD_UP, _OTHERS = 0.35, 0.3, 3
-# A posture on the way was passed: so near to it [rad].
-_PASSED = 0.15
-# Fingers are where they should be after this share of the arm's way.
-_OPEN_AT = 0.9
+# A way that keeps the arm so far behind (a share of what it may be) is given up after so long [s],
+# for one that lies so many grasps farther.
+_FAR_BEHIND, _HELD_UP, _OTHERS = 0.8, 0.3, 3
 # An object that moved by so much is planned for anew [m, rad].
 _MOVED, _ROLLED = 0.01, 0.15
 # While the palm goes in, a grasp goes with an object that is moved, between these [m].
@@ -69,19 +64,12 @@ _CLEAR, _CLEAR_AFTER = 0.08, 3.0
 # The operator lets go by opening his hand by so many times what is enough elsewhere: of what is
 # held, and before it is; fingers of a hand that carries something are seen to move.
 _OPENS, _OPENS_BEFORE = 1.5, 3.0
-# What was added to the target is gone: below [rad].
-_GONE = 0.005
-# Most that is asked of a joint of the arm [rad/s].
-_FASTEST = 2.5
-# Share of the led joints' speed that is told ahead, as the predictor has it.
-_AHEAD = 0.5
 # Rise with which what is held is turned as the operator turns his hand [m].
 _CLEAR_OF_TABLE = 0.05
 # Time over which the operator's speed is averaged [s].
 _CALM_TIME = 0.1
 # Share of the speed of turning while something is held.
 _CALM = 0.3
-_STEPS = 3
 
 
 class GraspGuide:
@@ -103,6 +91,7 @@ class GraspGuide:
         self._assist = Assist(assist, side)
         self._opposition = opposition or Opposition(side)
         self._reach = PalmReach(side)
+        self._arm = LedArm(self._reach)
         self._grip = Grip(self._assist, config, side, self._opposition)
         self._things: dict[str, KnownObject] = {}
         self._seen_at = -np.inf
@@ -120,19 +109,14 @@ class GraspGuide:
         self._ask_after = -np.inf
         # Grasps of each object that something held up, as are passed over by the next plan.
         self._failed: dict[str, int] = {}
-        # Palm as it is led, and the arm's joints for it; None where it is the operator's.
-        self._led: tuple[np.ndarray, np.ndarray] | None = None
-        self._q: np.ndarray | None = None
-        self._operator: tuple[np.ndarray, np.ndarray] | None = None
-        self._began: tuple[np.ndarray, np.ndarray] | None = None
-        self._left: tuple[np.ndarray, np.ndarray] | None = None
+        self._arm.release()
+        # The operator's palm: last, where he was nearest, where he let go.
+        self._operator: Pose | None = None
+        self._began: Pose | None = None
+        self._left: Pose | None = None
         self._nearest = np.inf
         self._since = -np.inf
         self._hurry = self._held_up = 0.0
-        # Postures that are left on the way, and where its present part began.
-        self._way: tuple[np.ndarray, ...] = ()
-        self._leg: np.ndarray | None = None
-        self._last: np.ndarray | None = None
         self._width = self._widest = self._speed = 0.0
         self._share = self._in = self._rests = 0.0
 
@@ -144,7 +128,7 @@ class GraspGuide:
     @property
     def guiding(self) -> bool:
         """The palm is led."""
-        return self._led is not None
+        return self._arm.pose is not None
 
     def intend(self, intent: GraspIntent, now: float) -> None:
         """As of `Assist.intend`."""
@@ -187,11 +171,11 @@ class GraspGuide:
             place=request.place,
             turn=request.turn,
         )
-        self.grasp, self.phase, self._way = grasp, REACHING, grasp.way
+        self.grasp, self.phase = grasp, REACHING
         self._began, self._nearest, self._held_up = None, np.inf, 0.0
         self._widest, self._hurry = self._width, 0.0
         self._grip.reach(grasp.opened, grasp.opposition)
-        self._leg = self._measured.copy()
+        self._arm.begin(grasp.way, self._measured)
 
     def aim(
         self, target: np.ndarray, velocity: np.ndarray, now: float
@@ -215,15 +199,13 @@ class GraspGuide:
             # A hand that holds something unknown is not opened for something known.
             self._look(grip, palm, now)
         wish = self._wish(palm, grip)
-        if wish is None and self._led is None:
+        if wish is None and not self.guiding:
             return self._assist.aim(target, velocity, now)
         if self.phase == HOLDING:
             # What has just been taken is not torn away.
             slow = float(np.clip((now - self._since) / _GENTLY, 0.05, 1.0))
             went, turned, elapsed = slow * went, slow * slow * turned, slow * elapsed
-        helped = self._lead(target, velocity, wish, went, turned, elapsed)
-        self._last = target.copy()
-        return helped
+        return self._lead(target, velocity, wish, went, turned, elapsed)
 
     def _watch(self, target: np.ndarray, went: float, elapsed: float) -> None:
         """How wide the operator's hand is, was, and how fast it goes."""
@@ -301,8 +283,8 @@ class GraspGuide:
                 self._hurry, self._since = 1.0, now
                 self._assist.release()
             self._note(palm, away)
-            behind = np.abs(self._q - self._measured)[_ARM].max() if self._q is not None else 0.0
-            self._held_up = self._held_up + elapsed if behind > 0.8 * _BEHIND else 0.0
+            behind = self._arm.behind(self._measured) > _FAR_BEHIND * BEHIND
+            self._held_up = self._held_up + elapsed if behind else 0.0
             # Who has grasped and lifts his hand already has the robot go on, or opens it.
             waits = self._hurry and now < self._since + config.guide_patience
             gone = away > config.guide_leave * (_FARTHER if waits else 1.0)
@@ -311,7 +293,7 @@ class GraspGuide:
                 self._give_up(now)
                 self._ask_after = now
                 # Another way begins where the arm is.
-                self._q[_ARM] = self._measured[_ARM]
+                self._arm.wait(self._measured)
             elif gone or let_go or self._stale():
                 self._give_up(now)
             elif self._hurry and self._arrived():
@@ -402,7 +384,7 @@ class GraspGuide:
         rolled = np.linalg.norm(logarithm(thing.turn @ planned.turn.T))
         return bool(np.linalg.norm(thing.place - planned.place) > _MOVED or rolled > _ROLLED)
 
-    def _wish(self, palm: tuple, grip: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    def _wish(self, palm: tuple, grip: np.ndarray) -> Pose | None:
         """Where the palm should be; None for where the operator has it."""
         grasp = self.grasp
         if self.phase == FREE:
@@ -438,73 +420,31 @@ class GraspGuide:
         elapsed: float,
     ) -> tuple[np.ndarray, np.ndarray]:
         """A step of the led palm towards the wish, or back to the operator's."""
-        if self._q is None:
-            self._q = target.copy()
+        config, arm = self.config, self._arm
         if wish is None or self.phase == REACHING:
-            q = self._towards(target, elapsed)
-            self._led = self._reach.pose(q)
+            q = arm.towards(target, self._share, config.guide_joint_speed, self._measured, elapsed)
         else:
-            q = self._along(wish, went, turned, elapsed)
+            most = config.guide_speed * elapsed + went
+            q = arm.along(target, wish, most, self._most_turn(turned, elapsed), elapsed)
         helped, speeds = target.copy(), velocity.copy()
-        helped[_ARM] = q[_ARM]
-        speeds[_ARM] = _AHEAD * (q - self._q)[_ARM] / max(elapsed, 1e-3)
-        self._q = q
-        if wish is not None:
-            hand = self._measured[HAND]
-            if self.phase == REACHING:
-                shape = self._grip.opened(hand, self._opening())
-            else:
-                shape = self._grip.fingers(hand, self.grasp)
-            helped[HAND] += self._share * (shape - target[HAND])
-            speeds[HAND] *= 1.0 - self._share
+        helped[ARM], speeds[ARM] = q[ARM], arm.take(q, target, elapsed)
+        if wish is None:
+            arm.let_go(target)
+            return helped, speeds
+        hand = self._measured[HAND]
+        if self.phase == REACHING:
+            shape = self._grip.opened(hand, arm.opening(self._measured))
         else:
-            if np.abs(q - target)[_ARM].max() < _GONE:
-                self._led = self._q = None
+            shape = self._grip.fingers(hand, self.grasp)
+        helped[HAND] += self._share * (shape - target[HAND])
+        speeds[HAND] *= 1.0 - self._share
         return helped, speeds
 
-    def _towards(self, target: np.ndarray, elapsed: float) -> np.ndarray:
-        """A step on the way to the start of the grasp, as far as the share says, or back to the
-        operator's: of the joints, for their way is what was looked at."""
-        share = self._share if self._way else 0.0
-        goal = target if share == 0.0 else target + share * (self._way[0] - target)
-        off = (goal - self._q)[_ARM]
-        moved = 0.0 if self._last is None else np.abs(target - self._last)[_ARM].max()
-        # His own motion counts as far as he leads: a hurried arm leaves the way that was looked at.
-        most = self.config.guide_joint_speed * elapsed + (1.0 - share) * moved
-        if self._way and np.abs(self._q - self._measured)[_ARM].max() > _BEHIND:
-            # It waits for an arm that something holds up.
-            most = 0.0
-        q = self._q.copy()
-        q[_ARM] += off * min(1.0, most / max(np.abs(off).max(), 1e-9))
-        if len(self._way) > 1 and np.abs(q - self._way[0])[_ARM].max() < _PASSED:
-            self._leg, self._way = self._way[0], self._way[1:]
-        return q
-
-    def _opening(self) -> np.ndarray:
-        """Fingers ``(16,)`` [rad] as far as the arm has come: the way was looked at with both."""
-        goal = self._way[0]
-        whole, left = (np.abs(goal - q)[_ARM].max() for q in (self._leg, self._measured))
-        share = np.clip((whole - left) / max(_OPEN_AT * whole, 1e-3), 0.0, 1.0)
-        return self._leg[HAND] + share * (goal - self._leg)[HAND]
-
-    def _along(
-        self, wish: tuple[np.ndarray, np.ndarray], went: float, turned: float, elapsed: float
-    ) -> np.ndarray:
-        """A step of the palm along a straight line."""
-        config = self.config
-        off, turn = wish[0] - self._led[0], logarithm(wish[1] @ self._led[1].T)
-        off *= min(1.0, (config.guide_speed * elapsed + went) / max(np.linalg.norm(off), 1e-9))
-        most = config.guide_turn_speed * elapsed + turned
-        if self.phase == HOLDING:
-            # What stands on a table is lifted before it is turned.
-            risen = (self._led[0] - self.grasp.position)[2] / _CLEAR_OF_TABLE
-            most = _CALM * config.guide_turn_speed * elapsed + turned
-            most *= float(np.clip(risen, 0.0, 1.0))
-        turn *= min(1.0, most / max(np.linalg.norm(turn), 1e-9))
-        self._led = self._led[0] + off, exponential(turn) @ self._led[1]
-        q, _ = self._reach.solve(*self._led, self._q, steps=_STEPS)
-        step = (q - self._q)[_ARM]
-        # Near singular postures a small way of the palm is a long one of the joints.
-        step *= min(1.0, _FASTEST * elapsed / max(np.abs(step).max(), 1e-9))
-        q[_ARM] = self._q[_ARM] + step
-        return q
+    def _most_turn(self, turned: float, elapsed: float) -> float:
+        """How far the palm may turn in a step [rad], in which the operator's ``turned``."""
+        most = self.config.guide_turn_speed * elapsed
+        if self.phase != HOLDING:
+            return most + turned
+        # What stands on a table is lifted before it is turned.
+        risen = (self._arm.pose[0] - self.grasp.position)[2] / _CLEAR_OF_TABLE
+        return (_CALM * most + turned) * float(np.clip(risen, 0.0, 1.0))

@@ -1,0 +1,132 @@
+"""The arm of a hand that is led: its joints on a way that was looked at, its palm on a line."""
+
+import numpy as np
+
+from manip_control.assist import HAND
+from manip_control.palm_reach import PalmReach
+from manip_core.robot_model import ARM_JOINTS
+from manip_core.rotation import exponential, logarithm
+
+ARM = slice(0, len(ARM_JOINTS))
+# It is no farther ahead of the real one than this [rad].
+BEHIND = 0.35
+# A posture on the way was passed: so near to it [rad].
+_PASSED = 0.15
+# Fingers are where they should be after this share of the arm's way.
+_OPEN_AT = 0.9
+# What was added to the target is gone: below [rad].
+_GONE = 0.005
+# Most that is asked of a joint [rad/s].
+_FASTEST = 2.5
+# Share of the led joints' speed that is told ahead, as the predictor has it.
+_AHEAD = 0.5
+_STEPS = 3
+
+Pose = tuple[np.ndarray, np.ndarray]
+
+
+class LedArm:
+    """Where the arm is led.
+
+    Attributes:
+        pose: Of the palm as it is led, ``(3,)`` [m] and ``(3, 3)``; None where the arm is the
+            operator's.
+    """
+
+    def __init__(self, reach: PalmReach):
+        self._reach = reach
+        self.release()
+
+    def release(self) -> None:
+        """The arm is the operator's."""
+        self.pose: Pose | None = None
+        self._q: np.ndarray | None = None
+        self._last: np.ndarray | None = None
+        # Postures that are left on the way, and where its present part began.
+        self._way: tuple[np.ndarray, ...] = ()
+        self._leg: np.ndarray | None = None
+
+    def begin(self, way: tuple[np.ndarray, ...], measured: np.ndarray) -> None:
+        """A new way of postures ``(22,)`` [rad], from where the robot is."""
+        self._way, self._leg = way, measured.copy()
+
+    def behind(self, measured: np.ndarray) -> float:
+        """How far the real arm is behind, at its worst joint [rad]."""
+        return 0.0 if self._q is None else float(np.abs(self._q - measured)[ARM].max())
+
+    def wait(self, measured: np.ndarray) -> None:
+        """Lead on from where the arm is."""
+        self._q[ARM] = measured[ARM]
+
+    def towards(
+        self, target: np.ndarray, share: float, speed: float, measured: np.ndarray, elapsed: float
+    ) -> np.ndarray:
+        """A step on the way, as far as ``share`` says, or back to the operator's target.
+
+        Of the joints, for their way is what was looked at.
+
+        Args:
+            target: ``(22,)`` the operator's [rad].
+            share: 0 for his, 1 for the end of the way.
+            speed: Of the fastest joint [rad/s]; his own motion counts as far as he leads, since a
+                hurried arm leaves the way.
+            measured: ``(22,)`` where the robot is [rad].
+            elapsed: Since the last step [s].
+
+        Returns:
+            ``(22,)`` [rad].
+        """
+        self._start(target)
+        share = share if self._way else 0.0
+        goal = target if share == 0.0 else target + share * (self._way[0] - target)
+        off = (goal - self._q)[ARM]
+        moved = 0.0 if self._last is None else np.abs(target - self._last)[ARM].max()
+        most = speed * elapsed + (1.0 - share) * moved
+        if self._way and self.behind(measured) > BEHIND:
+            # It waits for an arm that something holds up.
+            most = 0.0
+        q = self._q.copy()
+        q[ARM] += off * min(1.0, most / max(np.abs(off).max(), 1e-9))
+        if len(self._way) > 1 and np.abs(q - self._way[0])[ARM].max() < _PASSED:
+            self._leg, self._way = self._way[0], self._way[1:]
+        self.pose = self._reach.pose(q)
+        return q
+
+    def along(
+        self, target: np.ndarray, wish: Pose, most: float, most_turn: float, elapsed: float
+    ) -> np.ndarray:
+        """A step ``(22,)`` [rad] of the palm along a straight line to ``wish``, by so much at most
+        [m, rad]."""
+        self._start(target)
+        off, turn = wish[0] - self.pose[0], logarithm(wish[1] @ self.pose[1].T)
+        off *= min(1.0, most / max(np.linalg.norm(off), 1e-9))
+        turn *= min(1.0, most_turn / max(np.linalg.norm(turn), 1e-9))
+        self.pose = self.pose[0] + off, exponential(turn) @ self.pose[1]
+        q, _ = self._reach.solve(*self.pose, self._q, steps=_STEPS)
+        step = (q - self._q)[ARM]
+        # Near singular postures a small way of the palm is a long one of the joints.
+        step *= min(1.0, _FASTEST * elapsed / max(np.abs(step).max(), 1e-9))
+        q[ARM] = self._q[ARM] + step
+        return q
+
+    def take(self, q: np.ndarray, target: np.ndarray, elapsed: float) -> np.ndarray:
+        """A step was made: speeds ``(6,)`` [rad/s] that are told ahead of it."""
+        speeds = _AHEAD * (q - self._q)[ARM] / max(elapsed, 1e-3)
+        self._q, self._last = q, target.copy()
+        return speeds
+
+    def let_go(self, target: np.ndarray) -> None:
+        """The arm is the operator's once nothing is left of what was added to his target."""
+        if np.abs(self._q - target)[ARM].max() < _GONE:
+            self.pose = self._q = None
+
+    def opening(self, measured: np.ndarray) -> np.ndarray:
+        """Fingers ``(16,)`` [rad] as far as the arm has come: the way was looked at with both."""
+        goal = self._way[0]
+        whole, left = (np.abs(goal - q)[ARM].max() for q in (self._leg, measured))
+        share = np.clip((whole - left) / max(_OPEN_AT * whole, 1e-3), 0.0, 1.0)
+        return self._leg[HAND] + share * (goal - self._leg)[HAND]
+
+    def _start(self, target: np.ndarray) -> None:
+        if self._q is None:
+            self._q = target.copy()
