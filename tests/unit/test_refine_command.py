@@ -88,10 +88,3 @@ def test_things_are_those_of_the_scene_mirrored_for_the_left_hand():
             assert thing["mass"] == prop.mass and thing["place"][2] == prop.height
             places[side] = thing["place"]
         assert places["right"][:2] == prop.place and places["left"][1] == -prop.place[1]
-
-
-def test_xla_keeps_to_one_thread_unless_it_is_told_otherwise(monkeypatch):
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert "multi_thread_eigen=false" in physics_process.environment()["XLA_FLAGS"]
-    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=somewhere")
-    assert physics_process.environment()["XLA_FLAGS"] == "--xla_dump_to=somewhere"

@@ -12,7 +12,6 @@ from pathlib import Path
 from manip_core import resources
 
 _SETUP = "the physics needs JAX, which is not installed here: run scripts/setup_physics.sh"
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
 def interpreter() -> str:
@@ -32,11 +31,7 @@ def interpreter() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Ours, but for what is said of our own Python; with the packages that the physics needs.
-
-    Where nothing is said to XLA, each of its calculations keeps to one thread on a CPU: several
-    threads of one wait for each other for ever at 256 worlds on two cores (jaxlib, docs/log.md).
-    """
+    """Ours, but for what is said of our own Python; with the packages that the physics needs."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -44,7 +39,7 @@ def environment() -> dict[str, str]:
     }
     packages = [find_spec(name) for name in ("manip_core", "manip_model", "manip_physics")]
     folders = [str(Path(spec.origin).resolve().parents[1]) for spec in packages if spec]
-    return {"XLA_FLAGS": _ONE_THREAD} | kept | {"PYTHONPATH": os.pathsep.join(folders)}
+    return kept | {"PYTHONPATH": os.pathsep.join(folders)}
 
 
 def train(words: list[str]) -> int:
