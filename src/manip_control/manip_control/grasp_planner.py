@@ -180,14 +180,15 @@ class GraspPlanner:
         )
         offset, closing, approach = (rows @ request.turn.T for rows in about)
         centre = request.place + offset
-        lowest = _lowest(hand, centre, closing, approach, gaps)
-        centre[:, 2] += np.maximum(0.0, _OVER_TABLE - lowest)
         palms, turns = hand.palm(centre, closing, approach)
+        up = turns[:, 2] @ hand.frame
+        raised = np.maximum(0.0, _OVER_TABLE - centre[:, 2] - _lowest(hand, up, gaps))
+        centre[:, 2] += raised
+        palms[:, 2] += raised
         cost = np.linalg.norm(palms - request.palm, axis=-1) / _BESIDE
         cost += (angle(turns @ request.palm_turn.T) / _TURNED) ** 2
         cost += np.linalg.norm(centre - request.place, axis=-1) / _OFF_MIDDLE
         cost += np.abs(closing[:, 2]) / _LEANING
-        up = np.stack((approach, np.cross(-closing, approach), -closing), axis=-1)[:, 2]
         weaker = _needed(request.primitive) - hand.strength(gaps, up, _TORQUE)
         cost += np.maximum(weaker, 0.0) / _WEAKER
         local = np.abs((centre - request.place) @ request.turn)
@@ -272,21 +273,15 @@ def _with_object(side: str, primitive: Primitive) -> tuple[mujoco.MjModel, mujoc
     return model, mujoco.MjData(model), model.body("object").id
 
 
-def _lowest(
-    hand: Opposition,
-    centre: np.ndarray,
-    closing: np.ndarray,
-    approach: np.ndarray,
-    gaps: np.ndarray,
-) -> np.ndarray:
-    """How high the lowest tip's centre is ``(n,)`` [m], opened or closed."""
-    heights = np.stack((approach, np.cross(-closing, approach), -closing), axis=-1)[:, 2]
+def _lowest(hand: Opposition, up: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """How high the lowest tip's centre is over the middle between both sides ``(n,)`` [m], opened
+    or closed, where ``up`` ``(n, 3)`` points against gravity in the opposition's frame."""
     lowest = np.empty(len(gaps))
     for gap in np.unique(gaps):
         wide = min(gap + OPEN, hand.widest)
         tips = np.concatenate((hand.tips(gap), hand.tips(wide)))
-        lowest[gaps == gap] = (heights[gaps == gap] @ tips.T).min(axis=1)
-    return centre[:, 2] + lowest
+        lowest[gaps == gap] = (up[gaps == gap] @ tips.T).min(axis=1)
+    return lowest
 
 
 def _needed(primitive: Primitive) -> float:
