@@ -19,7 +19,7 @@ from manip_physics.plain import PlainRollouts
 from manip_physics.rollout import Physics
 from manip_physics.scenes import bar_grasp
 
-WORLDS = (1, 16, 256)
+WORLDS = (1, 16, 256, 4096)
 STEPS = 20
 # Repeated for at least so long, after the first time, which compiles [s].
 LEAST = 2.0
