@@ -174,5 +174,6 @@ def test_hold_and_engage_by_service(robot):
     assert probe.call(SET_MODE, mode=TeleopState.HOLD).success
     time.sleep(1.0)
     assert not engaged(probe)
-    assert probe.call(SET_MODE, mode=TeleopState.ENGAGED).success
+    # A loaded machine may be without fresh joint states at the moment of a request.
+    probe.wait(lambda: probe.call(SET_MODE, mode=TeleopState.ENGAGED).success, what="engagement")
     probe.wait(lambda: engaged(probe) and probe.last(TELEOP_STATE).engagement > engagement)

@@ -116,8 +116,8 @@ def mode(probe):
     return probe.last(TELEOP_STATE).mode
 
 
-def engage(probe, page):
-    """Press as soon as the page offers it, and again where it says why not.
+def engage(probe, page, *, hold=False):
+    """Press, or hold down, as soon as the page offers it, and again where it says why not.
 
     A loaded machine may well be without fresh joint states at the moment of a press.
     """
@@ -131,10 +131,12 @@ def engage(probe, page):
     probe.wait(lambda: page.state.get("reaches"), what="a page that reaches the control node")
     for _ in range(5):
         probe.wait(lambda: not refused(), what="an end to what was refused before")
-        page.send(press="engage")
+        page.send(**({"hold": True} if hold else {"press": "engage"}))
         probe.wait(lambda: done() or refused(), what="an answer to a press")
         if done():
             return
+        if hold:
+            page.send(hold=False)
     raise AssertionError(f"five presses did not engage: {page.state}")
 
 
@@ -150,8 +152,7 @@ def check_buttons(probe, page):
     probe.wait(lambda: page.state["engaged"] and page.state["driver"] == "you", what="the state")
     page.send(press="release")
     probe.wait(lambda: mode(probe) == TeleopState.HOLD, what="release")
-    page.send(hold=True)
-    probe.wait(lambda: mode(probe) == TeleopState.ENGAGED, what="engagement")
+    engage(probe, page, hold=True)
     page.send(hold=False)
     probe.wait(lambda: mode(probe) == TeleopState.HOLD, what="release")
 
