@@ -150,7 +150,7 @@ def test_time_counts_from_any_moment(network, moments):
 def test_who_believes_all_and_corrects_nothing_gives_the_hand_as_it_was_seen(moments):
     _, now = features(moments, nothing_carried(SIZE))
     seen = moments.seen.astype(float)
-    gain = np.ones((SIZE, FRAMES, 23))
+    gain = np.ones((SIZE, FRAMES, 2 * ROWS))
     still = np.zeros((SIZE, FRAMES, ROWS, 3))
     hands = follow(in_units(now), still, belief(gain, seen, seen), seen, still[:, 0], still[:, 0])
     found = placed(np.stack(hands, 1))
@@ -158,11 +158,13 @@ def test_who_believes_all_and_corrects_nothing_gives_the_hand_as_it_was_seen(mom
 
 
 def test_the_first_hand_is_taken_as_it_comes_and_what_is_not_seen_moves_nothing():
-    gain = np.full((1, 4, 23), 0.25)
-    gain[..., 22] = 0.5
+    gain = np.full((1, 4, 2 * ROWS), 0.25)
+    gain[..., ROWS:], gain[..., -1] = 0.125, 0.5
     found = belief(gain, np.array([[0.0, 1, 1, 0]]), np.array([[0.0, 0, 1, 1]]))[0]
     assert (found[0] == 0).all() and (found[1] == 1).all() and (found[3] == 0).all()
-    assert (found[2, :-1] == 0.25).all() and found[2, -1].tolist() == [0.25, 0.25, 0.5]
+    # Across the line of sight, and along it.
+    assert (found[2, :-1] == (0.25, 0.25, 0.125)).all()
+    assert found[2, -1].tolist() == [0.25, 0.25, 0.5]
 
 
 def test_a_hand_goes_where_it_is_led_and_on_at_its_speed():

@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from manip_model.temporal import TemporalConfig
-from manip_model.temporal_features import NUM_ANSWERS, UNIT_PLACE, UNIT_SHAPE, answers, placed
+from manip_model.temporal import TemporalConfig, TemporalFusion
+from manip_model.temporal_features import (
+    ANSWERS,
+    NUM_ANSWERS,
+    ROWS,
+    UNIT_PLACE,
+    UNIT_SHAPE,
+    answers,
+    placed,
+)
 from manip_perception.temporal import TemporalNetwork
 from manip_training.synthetic.world import SyntheticWorld, WorldConfig
-from manip_training.temporal.fit import FitConfig, Sequences, fit, save, stilled, tensors
+from manip_training.temporal.fit import FitConfig, Sequences, fit, load, save, stilled, tensors
 from manip_training.temporal.objective import (
     FORESEEN,
     Truth,
@@ -99,11 +107,44 @@ def test_the_truth_costs_least(joints):
     # Nothing is to be known before anything is seen.
     seen.seen[:, 0] = 1.0
     after = temporal_losses(said, seen, truth, 1 / RATE)
-    for name in ("shape", "place", "drift", "jitter"):
+    for name in ("shape", "place", "late", "drift", "jitter"):
         assert after[name] < 0.05 * before[name], name
     assert after["total"] < before["total"]
     found = placed(seen.followed(named).numpy())
     np.testing.assert_allclose(found, joints[:, :FRAMES], atol=1e-4)
+
+
+def followed_losses(hands, joints):
+    """Losses of a network that says ``hands (SIZE, FRAMES, 21, 3)`` [m] and believes itself."""
+    moments = seen_by(QUIET, joints)
+    _, seen = tensors(moments)
+    truth = Truth.of(torch.from_numpy(joints).float())
+    said = torch.zeros(SIZE, FRAMES, NUM_ANSWERS)
+    given = Truth.of(torch.from_numpy(hands).float())
+    units = torch.cat((given.shape / UNIT_SHAPE, given.place[..., None, :] / UNIT_PLACE), -2)
+    answers(said)["correction"][:] = units - seen.hand
+    answers(said)["gain"][:] = 20.0
+    return temporal_losses(said, seen, truth, 1 / RATE)
+
+
+def test_being_late_costs_though_a_lasting_error_hides_it(joints):
+    true = joints[:, :FRAMES]
+    late = np.concatenate((true[:, :1], true[:, :1], true[:, :1], true[:, :-3]), 1)
+    off = np.zeros((21, 3))
+    off[1:] = np.random.default_rng(0).normal(scale=0.03, size=(20, 3))
+    in_time, behind = followed_losses(true + off, joints), followed_losses(late + off, joints)
+    assert behind["shape"] < 1.25 * in_time["shape"]
+    assert behind["late"] > 2 * in_time["late"]
+
+
+def test_unrest_costs_most_at_rest(joints):
+    shaken = np.random.default_rng(0).normal(scale=0.002, size=(SIZE, FRAMES, 21, 3))
+    still = joints[:, :1].repeat(joints.shape[1], 1)
+    resting = followed_losses(still[:, :FRAMES] + shaken, still)
+    moving = followed_losses(joints[:, :FRAMES] + shaken, joints)
+    for name in ("drift", "jitter"):
+        assert resting[name] > 1.5 * moving[name], name
+    assert float(resting["late"]) == pytest.approx(float(moving["late"]), rel=0.05)
 
 
 def test_a_correction_costs_what_is_left_of_the_hands_that_are_seen(joints):
@@ -164,6 +205,40 @@ def test_training_learns_and_its_file_says_the_same(tmp_path):
         one = {name: value[0, frame].numpy() for name, value in told.items()}
         said = read.step(one, float(seen.times[0, frame]))
         np.testing.assert_allclose(said, expected[frame], atol=1e-4)
+
+
+def earlier(path, network):
+    """Write ``network`` as files were when a joint had one gain; the one across stands."""
+    save(network, path)
+    held = dict(np.load(path))
+    first, rows = ANSWERS["correction"], np.arange(NUM_ANSWERS)
+    gains = rows[first : first + 2 * ROWS].reshape(2, ROWS)
+    rows = np.concatenate((rows[:first], gains[0], gains[1, -1:], rows[first + 2 * ROWS :]))
+    held |= {name: held[name][rows] for name in ("answer.weight", "answer.bias")}
+    np.savez(path, **held | {"format": "manip-temporal-2"})
+
+
+def test_training_goes_on_from_earlier_files_and_keeps_their_correction(tmp_path):
+    torch.set_num_threads(1)
+    model = TemporalConfig(width=32, layers=2, direct=16)
+    first = TemporalFusion(model)
+    gain = slice(ANSWERS["correction"], ANSWERS["correction"] + 2 * ROWS)
+    with torch.no_grad():
+        # Told alike for joints across and along the line of sight, as it was then.
+        first.answer.bias[gain] = torch.arange(2.0 * ROWS)
+        first.answer.bias[gain][ROWS:-1] = torch.arange(1.0 * ROWS - 1)
+        first.answer.weight[gain][ROWS:-1] = first.answer.weight[gain][: ROWS - 1]
+    earlier(tmp_path / "old.npz", first)
+    found = load(tmp_path / "old.npz")
+    for name, value in first.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+    config = replace(SMALL, model=model, start=str(tmp_path / "old.npz"), steps=2)
+    network = fit(config, [].append)
+    assert torch.equal(network.direct[0].weight, first.direct[0].weight)
+    assert not torch.equal(network.answer.weight, first.answer.weight)
+    np.savez(tmp_path / "other.npz", format="something")
+    with pytest.raises(ValueError, match="manip-temporal-3"):
+        load(tmp_path / "other.npz")
 
 
 def seen_too_large(joints):

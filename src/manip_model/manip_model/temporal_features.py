@@ -17,7 +17,7 @@ import numpy as np
 from manip_core.hand_skeleton import NUM_KEYPOINTS, Keypoint
 
 # Of the file that training writes.
-FORMAT = "manip-temporal-2"
+FORMAT = "manip-temporal-3"
 NUM_OBJECT_FEATURES, NUM_CONTACT_FEATURES = 10, 14
 # A hand of units of about one: shape and place [m], changes from frame to frame [m], deviations.
 _SHAPE, _CHANGE, _DEVIATION = 0.05, 0.01, 0.01
@@ -36,24 +36,20 @@ TURNS = 8
 NUM_HAND_FEATURES = NUM_FRAME_FEATURES + (1 + len(MEANS)) * (_JOINTS + 3) + 3
 # A hand in the network's units: a row for each joint against the wrist, one for the wrist's place.
 ROWS = NUM_KEYPOINTS + 1
-# Its answer: what is wrong with the hand that was seen; how far each joint is believed, and the
-# place across the line of sight and along it (before the sigmoid); deviations; speed and
-# acceleration [units a second]; touch of the four fingers.
+# Its answer: what is wrong with the hand that was seen; how far each row is believed across the
+# line of sight, then along it (before the sigmoid): one eye sees the former well, so that it need
+# not be as late as the latter; deviations; speed and acceleration [units a second]; touch of the
+# four fingers.
 ANSWERS = {
     "correction": 3 * ROWS,
-    "gain": NUM_KEYPOINTS + 2,
+    "gain": 2 * ROWS,
     "log_variance": 3 * ROWS,
     "speed": 3 * ROWS,
     "acceleration": 3 * ROWS,
     "contact": 4,
 }
 # Which of the gains moves which number of a hand.
-_GAIN_OF = np.concatenate(
-    (
-        np.repeat(np.arange(NUM_KEYPOINTS)[:, None], 3, axis=1),
-        [[NUM_KEYPOINTS, NUM_KEYPOINTS, NUM_KEYPOINTS + 1]],
-    )
-)
+_GAIN_OF = np.arange(ROWS)[:, None] + (0, 0, ROWS)
 NUM_ANSWERS = sum(ANSWERS.values())
 
 
@@ -240,7 +236,7 @@ def belief(gain, seen, known):
     """How far a hand is led to what is seen, ``(…, ROWS, 3)``; arrays or tensors.
 
     Args:
-        gain: ``(…, 23)`` of the answers, after the sigmoid.
+        gain: ``(…, 44)`` of the answers, after the sigmoid.
         seen: ``(…)`` 1 where a hand is seen, else 0.
         known: ``(…)`` 1 where one was seen before: the first is taken as it comes.
     """

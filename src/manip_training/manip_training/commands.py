@@ -138,13 +138,20 @@ def temporal_main(argv: list[str]) -> int:
     parser.add_argument("--glimpses", default="", help="the same, of its option --glimpses")
     parser.add_argument("--steps", type=int, default=3000, help="of the optimiser")
     parser.add_argument("--seed", type=int, default=0, help="of everything")
+    parser.add_argument("--start", default="", help="file of weights to go on from")
+    parser.add_argument("--lr", type=float, default=2e-3, help="greatest rate")
     options = parser.parse_args(argv)
     from manip_training.temporal.fit import FitConfig, fit, save
 
     if options.out.suffix != ".npz":
         raise ValueError(f"--out must end with .npz, got {options.out}")
     config = FitConfig(
-        steps=options.steps, films=options.films, glimpses=options.glimpses, seed=options.seed
+        steps=options.steps,
+        films=options.films,
+        glimpses=options.glimpses,
+        seed=options.seed,
+        start=options.start,
+        lr=options.lr,
     )
     network = fit(config)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manip_core.hand_skeleton import NUM_KEYPOINTS
 from manip_model.temporal import TemporalConfig, TemporalFusion, frequencies
-from manip_model.temporal_features import FORMAT, Moments, features, in_units, nothing_carried
+from manip_model.temporal_features import (
+    ANSWERS,
+    FORMAT,
+    NUM_ANSWERS,
+    Moments,
+    features,
+    in_units,
+    nothing_carried,
+)
 from manip_training.data.cache import mixed_seed
 from manip_training.descent import descend
 from manip_training.synthetic.world import SyntheticWorld, WorldConfig
@@ -22,6 +31,9 @@ from manip_training.temporal.objective import (
 )
 from manip_training.temporal.observer import Observer, ObserverConfig
 from manip_training.temporal.watched import Glimpses, Watched
+
+# Of files from which training may still go on.
+_EARLIER = "manip-temporal-2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +53,8 @@ class FitConfig:
             alone is learnt, so that films are new to it; empty for films and the observer.
         glimpses_batch: Of them in each step.
         still: Share of the drawn sequences that come to rest.
+        start: A file of weights to go on from, whose correction from the frame alone is kept; empty
+            for random ones.
     """
 
     steps: int = 3000
@@ -57,6 +71,7 @@ class FitConfig:
     glimpses: str = ""
     glimpses_batch: int = 512
     still: float = 0.35
+    start: str = ""
     model: TemporalConfig = field(default_factory=lambda: TemporalConfig(direct=768))
     observer: ObserverConfig = field(default_factory=ObserverConfig)
     world: WorldConfig = field(default_factory=lambda: WorldConfig(free=0.15))
@@ -134,7 +149,8 @@ def fit(config: FitConfig, say: Callable[[str], None] = print, every: int = 100)
     not found within as many steps.
     """
     torch.manual_seed(config.seed)
-    network, sequences = TemporalFusion(config.model), Sequences(config)
+    network = load(config.start).train() if config.start else TemporalFusion(config.model)
+    sequences = Sequences(config)
     glimpses = Glimpses(config.glimpses) if config.glimpses else None
 
     def wrong_of(step: int) -> dict[str, Tensor]:
@@ -159,10 +175,37 @@ def fit(config: FitConfig, say: Callable[[str], None] = print, every: int = 100)
         return temporal_losses(network(told, seen.times), seen, truth, 1 / rate)
 
     if network.direct is not None and config.direct_steps:
-        descend(network.direct, wrong_of, config.direct_steps, config.lr, say, every)
+        if not config.start:
+            descend(network.direct, wrong_of, config.direct_steps, config.lr, say, every)
         network.direct.requires_grad_(False)
     descend(network, losses_of, config.steps, config.lr, say, every)
     return network
+
+
+def load(path: str | Path) -> TemporalFusion:
+    """The network of a file that :func:`save` wrote, in evaluation mode. In earlier files a joint
+    is believed alike across and along the line of sight: training may go on from them.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    with np.load(path) as file:
+        held = {name: file[name] for name in file.files}
+    kind = str(held.pop("format", ""))
+    if kind not in (FORMAT, _EARLIER):
+        raise ValueError(f"{path} is no file of temporal weights: it is not a {FORMAT}")
+    sizes = {name: int(held.pop(f"config/{name}")) for name in TemporalConfig().to_dict()}
+    held.pop("frequencies")
+    if kind == _EARLIER:
+        first = ANSWERS["correction"]
+        rows = np.arange(NUM_ANSWERS - ANSWERS["gain"] + NUM_KEYPOINTS + 2)
+        joints, across, along = np.split(first + np.arange(NUM_KEYPOINTS + 2), [21, 22])
+        rest = rows[first + NUM_KEYPOINTS + 2 :]
+        rows = np.concatenate((rows[:first], joints, across, joints, along, rest))
+        held |= {name: held[name][rows] for name in ("answer.weight", "answer.bias")}
+    network = TemporalFusion(TemporalConfig(**sizes))
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
+    return network.eval()
 
 
 def save(network: TemporalFusion, path: str | Path) -> None:

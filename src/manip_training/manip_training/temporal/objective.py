@@ -20,9 +20,14 @@ from manip_model.temporal_features import (
 _DECIMETRES = 10.0
 # Depth from one eye is vague: it counts less than what is seen across the line of sight.
 _ALONG = 0.3
-# Shape, forecasts, unrest (first and second differences of the error over time), touch and
-# deviations against the hand's place.
-_SHAPE, _AHEAD, _DRIFT, _JITTER, _TOUCH, _LIKELIHOOD = 2.0, 0.5, 8.0, 12.0, 0.02, 0.1
+# Shape, what is left of its error and of the place's across the line of sight without their means,
+# forecasts, unrest (first and second differences of the error over time), touch and deviations
+# against the hand's place. An error of some centimetres that stays hides in the shape's length that
+# a hand comes late; without means it does not.
+_SHAPE, _LATE, _AHEAD, _TOUCH, _LIKELIHOOD = 2.0, 3.0, 0.5, 0.02, 0.1
+_DRIFT, _JITTER = 16.0, 12.0
+# Unrest of a hand that moves faster than this counts less [m/s], and least so much.
+_RESTS, _MOVING = 0.06, 0.15
 # Tips nearer than this touch [m]: their keypoints lie inside the fingertips.
 TOUCH_GAP = 0.0235
 # Frames ahead that are foreseen.
@@ -112,14 +117,18 @@ def temporal_losses(said: Tensor, seen: Seen, truth: Truth, step: float) -> dict
     weights = said.new_tensor((1.0, 1.0, _ALONG))
     shape, place = errors(0)
     deviations = named["log_variance"]
+    calm = _calm(truth, frames, step)
     losses = {
         "shape": _length(shape).mean(),
         "place": _length(place * weights).mean(),
         "likelihood": _likelihood(shape, deviations[:, :, :NUM_KEYPOINTS])
         + _likelihood(place, deviations[:, :, NUM_KEYPOINTS]),
         # Unrest along the line of sight moves the robot as any other does.
-        "drift": _length(shape.diff(dim=1)).mean() + _length(place.diff(dim=1)).mean(),
-        "jitter": _length(_bend(shape)).mean() + _length(_bend(place)).mean(),
+        "late": _length(_about_mean(shape)).mean() + _length(_about_mean(place)[..., :2]).mean(),
+        "drift": (calm * _length(shape.diff(dim=1)).mean(-1)).mean()
+        + (calm * _length(place.diff(dim=1))).mean(),
+        "jitter": (calm[:, 1:] * _length(_bend(shape)).mean(-1)).mean()
+        + (calm[:, 1:] * _length(_bend(place))).mean(),
         "touch": F.binary_cross_entropy_with_logits(
             named["contact"], truth.touch[:, :frames].to(said.dtype)
         ),
@@ -131,6 +140,7 @@ def temporal_losses(said: Tensor, seen: Seen, truth: Truth, step: float) -> dict
     total = losses["place"]
     for name, weight in (
         ("shape", _SHAPE),
+        ("late", _LATE),
         ("likelihood", _LIKELIHOOD),
         ("drift", _DRIFT),
         ("jitter", _JITTER),
@@ -167,6 +177,19 @@ def _length(x: Tensor) -> Tensor:
 def _bend(x: Tensor) -> Tensor:
     """Second differences over time."""
     return x[:, 2:] - 2 * x[:, 1:-1] + x[:, :-2]
+
+
+def _about_mean(x: Tensor) -> Tensor:
+    """Without its mean over time."""
+    return x - x.mean(1, keepdim=True)
+
+
+def _calm(truth: Truth, frames: int, step: float) -> Tensor:
+    """``(B, frames - 1)`` how much unrest counts: 1 at rest, down to ``_MOVING`` of a fast hand."""
+    depth = truth.place[:, : frames - 1, 2].exp()
+    place = depth * truth.place[:, :frames, :2].diff(dim=1).norm(dim=-1)
+    speed = (truth.shape[:, :frames].diff(dim=1).norm(dim=-1).mean(-1) + place) / step
+    return _MOVING + (1 - _MOVING) / (1 + (speed / _RESTS).square())
 
 
 def _likelihood(error: Tensor, log_variance: Tensor) -> Tensor:
