@@ -18,6 +18,7 @@ from manip_model.action_features import (
     gaps,
     nothing_before,
 )
+from manip_model.grasp_rule import DEVIATIONS, NUM_RULED
 from manip_model.temporal import TemporalConfig
 from manip_perception.action import ActionConfig, ActionDecoder, read
 from manip_training.action.fit import ActionFitConfig, ActionSequences, fit, load, save, told
@@ -223,6 +224,16 @@ def test_gaps_to_a_cylinder_and_the_sides_are_told():
     np.testing.assert_allclose(again["objects"][0, 0][RATIOS][5:], told_of[RATIOS][5:], atol=1e-5)
 
 
+def test_what_the_rule_would_say_is_told_where_a_size_is_known():
+    given, _ = features(sights_of([hand(0)], [thing()]), nothing_before(1))
+    ruled = given["objects"][0, 0, -NUM_RULED:].reshape(len(DEVIATIONS), -1)
+    np.testing.assert_allclose(ruled[:, :-1].sum(-1), 1.0, atol=1e-5)
+    bare = thing()
+    bare.size[:] = 0.0
+    given, _ = features(sights_of([hand(0)], [bare]), nothing_before(1))
+    assert not given["objects"][0, 0, -NUM_RULED:].any()
+
+
 def test_what_rests_has_no_speed_and_what_leaves_its_mean_has():
     still, item = [hand(0)] * 30, thing()
     given, _ = features(sights_of(still, [item] * 30), nothing_before(1))
@@ -250,7 +261,7 @@ def test_training_goes_on_from_a_network_that_was_told_less(network, tmp_path, s
     given = told(sequences.batch(0)[0])
     with torch.no_grad():
         assert torch.equal(load(tmp_path / "earlier.npz")(*given), expected(*given))
-    with pytest.raises(ValueError, match="manip-action-2"):
+    with pytest.raises(ValueError, match="manip-action-3"):
         read(tmp_path / "earlier.npz")
 
 
@@ -329,6 +340,6 @@ def test_training_learns_and_its_file_is_read(tmp_path, sequences):
     assert total(network) < 0.9 * total(ActionNetwork().eval())
     save(network, tmp_path / "weights.npz")
     assert decoder(tmp_path / "weights.npz").update(hand(0), 0.0).problem() is None
-    with pytest.raises(ValueError, match="manip-action-2"):
+    with pytest.raises(ValueError, match="manip-action-3"):
         np.savez(tmp_path / "other.npz", format="something")
         read(tmp_path / "other.npz")

@@ -18,7 +18,7 @@ from manip_training.data.cache import mixed_seed
 from manip_training.descent import descend
 
 # Files of networks that were told less.
-_EARLIER = "manip-action-1"
+_EARLIER = ("manip-action-1", "manip-action-2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def load(path: str | Path) -> ActionNetwork:
     """
     with np.load(path) as file:
         held = {name: file[name] for name in file.files}
-    if str(held.pop("format", "")) not in (FORMAT, _EARLIER):
+    if str(held.pop("format", "")) not in (FORMAT, *_EARLIER):
         raise ValueError(f"{path} is no file of action weights: it is not a {FORMAT}")
     sizes = {
         name: int(held.pop(f"config/{name}", default))
