@@ -20,7 +20,7 @@ from manip_core.manipulation import NUM_STEPS
 from manip_model.grasp_rule import NEAR, NUM_RULED, expected_types, round_sided
 
 # Of the file that training writes.
-FORMAT = "manip-action-3"
+FORMAT = "manip-action-4"
 # The one that ships, in the suite's share.
 SHIPPED = "assets/action/weights.npz"
 # Half the thickness of a finger, and of the palm below its knuckles [m]: keypoints lie inside.
@@ -67,6 +67,11 @@ ACTION_ANSWERS = {
     "confidence": 1,
 }
 NUM_ACTION_ANSWERS = sum(ACTION_ANSWERS.values())
+# Of its answer, types; of what is told of objects, what the rule would say. That reaches types as
+# the logarithm of 1 + p / UNLIKELY.
+_BEFORE_TYPES = sum(list(ACTION_ANSWERS.values())[: list(ACTION_ANSWERS).index("type")])
+TYPES = slice(_BEFORE_TYPES, _BEFORE_TYPES + NUM_GRASP_TYPES)
+RULED, UNLIKELY = slice(ACTION_TOLD["objects"] - NUM_RULED, ACTION_TOLD["objects"]), 0.1
 
 
 @dataclass(kw_only=True)
