@@ -12,12 +12,14 @@ from manip_model.action_features import (
     ACTION_TOLD,
     MEMORIES,
     NUM_ACTION_ANSWERS,
+    RULED,
     Sights,
     action_answers,
     features,
     gaps,
     nothing_before,
 )
+from manip_model.grasp_rule import DEVIATIONS
 from manip_model.temporal import TemporalConfig
 from manip_perception.action import ActionConfig, ActionDecoder, read
 from manip_training.action.fit import ActionFitConfig, ActionSequences, fit, load, save, told
@@ -223,6 +225,31 @@ def test_gaps_to_a_cylinder_and_the_sides_are_told():
     np.testing.assert_allclose(again["objects"][0, 0][RATIOS][5:], told_of[RATIOS][5:], atol=1e-5)
 
 
+def test_what_the_rule_would_say_is_told_where_a_size_is_known():
+    given, _ = features(sights_of([hand(0)], [thing()]), nothing_before(1))
+    ruled = given["objects"][0, 0, RULED].reshape(len(DEVIATIONS), -1)
+    np.testing.assert_allclose(ruled[:, :-1].sum(-1), 1.0, atol=1e-5)
+    bare = thing()
+    bare.size[:] = 0.0
+    given, _ = features(sights_of([hand(0)], [bare]), nothing_before(1))
+    assert not given["objects"][0, 0, RULED].any()
+
+
+def test_what_the_rule_would_say_reaches_the_answer_directly():
+    network = ActionNetwork().eval()
+    torch.nn.init.zeros_(network.answer.weight)
+    given, times = told(sights_of([hand(f) for f in range(8)], [thing()] * 8))
+    rng = np.random.default_rng(0)
+    for kind in range(len(GRASP_NAMES)):
+        ruled = rng.dirichlet(np.ones(len(GRASP_NAMES)) / 3, 8).astype(np.float32)
+        ruled[:, kind] = ruled.max(1) + 0.1
+        given["objects"][0, :, RULED][:, : len(GRASP_NAMES)] = torch.from_numpy(ruled)
+        with torch.no_grad():
+            named = action_answers(network(given, times))
+        assert (named["type"].argmax(-1) == kind).all()
+        assert not any(value.any() for name, value in named.items() if name != "type")
+
+
 def test_what_rests_has_no_speed_and_what_leaves_its_mean_has():
     still, item = [hand(0)] * 30, thing()
     given, _ = features(sights_of(still, [item] * 30), nothing_before(1))
@@ -246,11 +273,12 @@ def test_training_goes_on_from_a_network_that_was_told_less(network, tmp_path, s
         key = f"embed.{name}.0.weight"
         held[key] = held[key][:, :less]
         getattr(expected.embed, name)[0].weight.data[:, less:] = 0.0
+    del held["rule.weight"]
     np.savez(tmp_path / "earlier.npz", **held | {"format": "manip-action-1"})
     given = told(sequences.batch(0)[0])
     with torch.no_grad():
         assert torch.equal(load(tmp_path / "earlier.npz")(*given), expected(*given))
-    with pytest.raises(ValueError, match="manip-action-2"):
+    with pytest.raises(ValueError, match="manip-action-4"):
         read(tmp_path / "earlier.npz")
 
 
@@ -329,6 +357,6 @@ def test_training_learns_and_its_file_is_read(tmp_path, sequences):
     assert total(network) < 0.9 * total(ActionNetwork().eval())
     save(network, tmp_path / "weights.npz")
     assert decoder(tmp_path / "weights.npz").update(hand(0), 0.0).problem() is None
-    with pytest.raises(ValueError, match="manip-action-2"):
+    with pytest.raises(ValueError, match="manip-action-4"):
         np.savez(tmp_path / "other.npz", format="something")
         read(tmp_path / "other.npz")

@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from manip_core.grasp_types import GraspType
+from manip_core.grasp_types import NUM_GRASP_TYPES, GraspType
 from manip_core.hand import palm_rotation
 from manip_core.hand_skeleton import FINGER_CHAINS
-from manip_model.action_features import gaps, palm_frames, surface_distance
+from manip_core.resources import find
+from manip_model import grasp_rule
+from manip_model.action_features import (
+    beside_index,
+    gaps,
+    grip_axis,
+    palm_frames,
+    surface_distance,
+)
 from manip_training.action.grasp_rule import Shape, grasp_types, holding_force
 from manip_training.action.labels import find_grasps, first_motion
-from manip_training.action.scenes import SceneDraw, stored_types
+from manip_training.action.scenes import SHAPES, SceneDraw, stored_types
 from manip_training.data.primitives import BOX, CYLINDER, Primitive
+from manip_training.synthetic.grasps import BANK, HELD_OUT, TRAINING_BANKS, GraspBank
 from synthetic_hand import make_hand
 
 RATE, FRAMES = 30.0, 210
@@ -76,6 +85,71 @@ def test_all_ten_types_are_there_and_drawn_alike(draw):
     generator = torch.Generator().manual_seed(0)
     index = draw.handlings.draw(400, 2, RATE, generator, whole=True).index
     assert len(set(index.tolist())) > 12
+
+
+def test_held_out_grasps_are_of_the_first_banks_alone():
+    for variant, share in (("train", 1 - 1 / HELD_OUT), ("val", 1 / HELD_OUT)):
+        count = len(GraspBank(variant, "cpu", (BANK,)))
+        every = sum(len(GraspBank(one, "cpu", (BANK,))) for one in ("train", "val"))
+        assert count == pytest.approx(share * every, abs=1)
+    assert len(GraspBank("val", "cpu", TRAINING_BANKS)) == 0
+    with np.load(find(TRAINING_BANKS[0])) as stored:
+        assert len(GraspBank("train", "cpu", TRAINING_BANKS[:1])) == len(stored["object"])
+
+
+def expected(joints, rotation, position, shape):
+    """Of hands ``(N, 21, 3)`` and one thing: ``(N, D, 11)``."""
+    away = gaps(joints, rotation, position, shape.size, shape.box)
+    along = np.abs(np.einsum("ni,nij->nj", grip_axis(joints, away), rotation))
+    size = np.broadcast_to(shape.size, (len(joints), 3))
+    said = grasp_rule.expected_types(away, beside_index(joints), along, size)
+    return said.reshape(len(joints), -1, NUM_GRASP_TYPES + 1)
+
+
+def of_grasps(scenes):
+    """Hands, turn and place of the thing, its shape, and the rule's word, of each sequence."""
+    for row, grasps in enumerate(scenes.grasps):
+        for grasp in grasps:
+            look = slice(grasp.onset - 8, grasp.onset + 6)
+            seen = (
+                scenes.joints[row][look],
+                scenes.rotation[row][look],
+                scenes.position[row][look],
+            )
+            shape = SHAPES[scenes.index[row]].scaled(scenes.scale[row])
+            yield (*seen, shape, grasp_types(*seen, shape))
+
+
+def test_what_is_expected_of_exactly_seen_hands_is_the_rule_itself(scenes, monkeypatch):
+    monkeypatch.setattr(grasp_rule, "DEVIATIONS", (1e-9,))
+    monkeypatch.setattr(grasp_rule, "NUM_RULED", NUM_GRASP_TYPES + 1)
+    monkeypatch.setattr(grasp_rule, "_SIDES", 1e-9)
+    kinds = set()
+    for *seen, shape, ruled in of_grasps(scenes):
+        said = expected(*seen, shape)[:, 0]
+        np.testing.assert_allclose(said[:, :-1], np.eye(NUM_GRASP_TYPES)[ruled], atol=1e-6)
+        away = gaps(*seen, shape.size, shape.box)
+        held = (away[:, 1:5] < grasp_rule.NEAR).any(1)
+        held &= (away[:, 0] < grasp_rule.NEAR) | (away[:, 5] < grasp_rule.PALM_NEAR)
+        np.testing.assert_allclose(said[:, -1], held, atol=1e-6)
+        kinds |= set(ruled.tolist())
+    assert len(kinds) >= 8
+
+
+def test_what_is_expected_is_a_share_and_less_sure_the_worse_is_seen(scenes):
+    sure = []
+    for *seen, shape, _ in of_grasps(scenes):
+        said = expected(*seen, shape)
+        np.testing.assert_allclose(said[..., :-1].sum(-1), 1.0, atol=1e-9)
+        assert (said >= -1e-12).all() and (said <= 1 + 1e-12).all()
+        sure.append(said[..., :-1].max(-1).mean(0))
+    sure = np.mean(sure, 0)
+    assert (np.diff(sure) < -0.02).all()
+
+
+def test_things_as_wide_as_deep_are_taken_for_round():
+    sizes = np.array(((0.066, 0.066, 0.1), (0.068, 0.065, 0.1), (0.058, 0.095, 0.19), (0, 0, 0)))
+    assert grasp_rule.round_sided(sizes).tolist() == [True, True, False, True]
 
 
 def test_gestures_are_no_grasps(draw):

@@ -4,9 +4,10 @@ Everything is told in the palm's own frame, so that it does not matter where the
 all of right hands: left ones are seen in the mirror. As for temporal fusion a frame is told by
 itself and by what changed since the last one, never by its place in the window. Beside that it is
 told what the labels' rule looks at (:mod:`manip_training.action.grasp_rule`), with gaps to the box
-of an object's size and to the cylinder, since nobody says which of them it is; and how fingertips,
-object and gaps differ from their own running means, for speeds from frame to frame are mostly
-noise.
+of an object's size and to the cylinder, since nobody says which of them it is; what that rule would
+say of the frame (:mod:`manip_model.grasp_rule`), so that types need not be learnt by heart; and how
+fingertips, object and gaps differ from their own running means, for speeds from frame to frame are
+mostly noise.
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import numpy as np
 from manip_core.grasp_types import NUM_GRASP_TYPES
 from manip_core.hand_skeleton import FINGER_CHAINS, NUM_KEYPOINTS, TIPS, Keypoint
 from manip_core.manipulation import NUM_STEPS
+from manip_model.grasp_rule import NEAR, NUM_RULED, expected_types, round_sided
 
 # Of the file that training writes.
-FORMAT = "manip-action-2"
+FORMAT = "manip-action-4"
 # The one that ships, in the suite's share.
 SHIPPED = "assets/action/weights.npz"
 # Half the thickness of a finger, and of the palm below its knuckles [m]: keypoints lie inside.
@@ -29,9 +31,6 @@ _SHAPE, _BEND, _SPEED, _TURN, _PLACE, _GAP = 0.05, 0.3, 0.3, 2.0, 0.1, 0.04
 _MOST, _FAR = 4.0, 3.0
 # Longest time [s] over which a change is one.
 _RECENT = 0.5
-# Gap below which a finger lies on an object [m]: keypoints and objects are each some millimetres
-# off.
-NEAR = 0.010
 # What is that much more or less than it is out of doubt [m].
 _TOUCH = 0.006
 # Over how long running means forget [s].
@@ -52,7 +51,8 @@ ACTION_TOLD = {
     + 5
     + 3
     + len(MEMORIES) * _MEANS["objects"]
-    + 2 * _GAPS,
+    + 2 * _GAPS
+    + NUM_RULED,
 }
 # Its answer. Position and turn are those of the palm against what it is now, in its own frame [dm]
 # and [rad]; aperture the change [dm]; force the logarithm of 1 + newtons.
@@ -67,6 +67,11 @@ ACTION_ANSWERS = {
     "confidence": 1,
 }
 NUM_ACTION_ANSWERS = sum(ACTION_ANSWERS.values())
+# Of its answer, types; of what is told of objects, what the rule would say. That reaches types as
+# the logarithm of 1 + p / UNLIKELY.
+_BEFORE_TYPES = sum(list(ACTION_ANSWERS.values())[: list(ACTION_ANSWERS).index("type")])
+TYPES = slice(_BEFORE_TYPES, _BEFORE_TYPES + NUM_GRASP_TYPES)
+RULED, UNLIKELY = slice(ACTION_TOLD["objects"] - NUM_RULED, ACTION_TOLD["objects"]), 0.1
 
 
 @dataclass(kw_only=True)
@@ -248,11 +253,11 @@ def features(sights: Sights, before: Before) -> tuple[dict[str, np.ndarray], Bef
     hand, of_hand = _hand(sights, joints, hand_time)
     lag, _, running["hand"] = _followed(of_hand, seen, sights.times, before.running["hand"])
     hand = np.concatenate((hand, lag), -1)
-    objects, of_objects = _objects(sights, joints[:, 1:], place, object_time)
+    objects, of_objects, ruled = _objects(sights, joints[:, 1:], place, object_time)
     lag, mean, running["objects"] = _followed(
         of_objects, seen & there, sights.times, before.running["objects"]
     )
-    objects = np.concatenate((objects, lag, _far(mean[..., 3:])), -1)
+    objects = np.concatenate((objects, lag, _far(mean[..., 3:]), ruled), -1)
     # Where an object is told, it is from a hand.
     shown = (there & np.isfinite(hand_time[:, 1:]))[..., None]
     told = {"hand": np.where(seen[..., None], hand, 0.0), "objects": np.where(shown, objects, 0.0)}
@@ -295,8 +300,9 @@ def _hand(sights: Sights, joints: np.ndarray, times: np.ndarray) -> tuple[np.nda
 
 def _objects(
     sights: Sights, joints: np.ndarray, place: np.ndarray, times: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of ``(B, T, 21, 3)`` hands and ``(B, T + 1, 3)`` places; and what of them is followed."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of ``(B, T, 21, 3)`` hands and ``(B, T + 1, 3)`` places; what of them is followed; and what
+    the labels' rule would say."""
     palm, wrist = palm_frames(joints), joints[:, :, Keypoint.WRIST]
     there = sights.object_confidence > 0
     rotation = np.where(there[..., None, None], sights.object_rotation, np.eye(3))
@@ -306,6 +312,9 @@ def _objects(
     moved = np.einsum("bti,btij->btj", place[:, 1:] - place[:, :-1], palm) * _rate(times)
     centre = np.einsum("bti,btij->btj", place[:, 1:] - wrist, palm)
     known = (size > 0).all(-1)[..., None]
+    along = np.abs(np.einsum("bti,btij->btj", grip_axis(joints, away), rotation))
+    likely = np.where(round_sided(size)[..., None], round_away, away)
+    ruled = expected_types(likely, beside_index(joints), along, size)
     told = np.concatenate(
         (
             _bounded(centre / _PLACE),
@@ -319,22 +328,22 @@ def _objects(
             _far(round_away),
             np.tanh((away - NEAR) / _TOUCH),
             np.tanh((round_away - NEAR) / _TOUCH),
-            np.where(known, _proportions(size, rotation, grip_axis(joints, away)), 0.0),
+            np.where(known, _proportions(size, along), 0.0),
         ),
         -1,
     )
-    return told, np.concatenate((centre, away, round_away), -1)
+    followed = np.concatenate((centre, away, round_away), -1)
+    return told, followed, np.where(known, ruled, 0.0)
 
 
-def _proportions(size: np.ndarray, rotation: np.ndarray, grip: np.ndarray) -> np.ndarray:
+def _proportions(size: np.ndarray, along: np.ndarray) -> np.ndarray:
     """``(B, T, 8)`` of an object's sides, from the shortest on: the logarithms of their ratios, of
     the mean of the shorter two [dm], and of a cylinder's two diameters; and how far the fingers'
-    grip is along each of them."""
+    grip is ``along`` each of them."""
     order = np.argsort(size, -1, kind="stable")
     sides = np.log(np.maximum(np.take_along_axis(size, order, -1), 1e-3))
     a, b, c = np.moveaxis(sides, -1, 0)
     across = np.log(np.maximum(size[..., :2], 1e-3))
-    along = np.abs(np.einsum("bti,btij->btj", grip, rotation))
     logs = (b - a, c - b, c - a, 0.5 * (a + b) - np.log(_PLACE), across[..., 1] - across[..., 0])
     logs = _bounded(np.stack(logs, -1))
     return np.concatenate((logs, np.take_along_axis(along, order, -1)), -1)

@@ -19,7 +19,10 @@ from manip_core.manipulation import NUM_STEPS, Manipulation
 from manip_core.resources import find
 from manip_model.action_features import (
     FORMAT,
+    RULED,
     SHIPPED,
+    TYPES,
+    UNLIKELY,
     Sights,
     action_answers,
     aperture,
@@ -57,6 +60,16 @@ class ActionConfig:
             raise ValueError(f"least must be below 1, got {self.least}")
 
 
+class ActionStream(TemporalNetwork):
+    """The network of :mod:`manip_model.action`, a frame at a time."""
+
+    def step(self, told: dict[str, np.ndarray], time: float) -> np.ndarray:
+        """See :class:`TemporalNetwork`."""
+        answer = super().step(told, time)
+        answer[TYPES] += np.log1p(told["objects"][RULED] / UNLIKELY) @ self._w["rule.weight"]
+        return answer
+
+
 class ActionDecoder:
     """Foretells what one hand does, a frame at a time.
 
@@ -65,7 +78,7 @@ class ActionDecoder:
         config: Its settings.
     """
 
-    def __init__(self, network: TemporalNetwork | None = None, config: ActionConfig | None = None):
+    def __init__(self, network: ActionStream | None = None, config: ActionConfig | None = None):
         self.config = config or ActionConfig()
         self._network = network or read()
         self._side = RIGHT
@@ -171,9 +184,9 @@ class ActionDecoder:
         )
 
 
-def read(path: str | Path = "") -> TemporalNetwork:
+def read(path: str | Path = "") -> ActionStream:
     """The network of a file that ``manip action`` wrote; by default the one that ships."""
-    return TemporalNetwork.read(path or find(SHIPPED), FORMAT)
+    return ActionStream.read(path or find(SHIPPED), FORMAT)
 
 
 def _sign(side: str) -> np.ndarray:

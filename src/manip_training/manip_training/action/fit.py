@@ -18,7 +18,7 @@ from manip_training.data.cache import mixed_seed
 from manip_training.descent import descend
 
 # Files of networks that were told less.
-_EARLIER = "manip-action-1"
+_EARLIER = tuple(f"manip-action-{number}" for number in (1, 2, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +112,15 @@ def fit(
 
 def load(path: str | Path) -> ActionNetwork:
     """The network of a file that :func:`save` wrote, in evaluation mode. Of what earlier files were
-    not told of a frame it makes nothing at first: training may go on from them.
+    not told of a frame it makes nothing at first, but for the labels' rule's word, which counts as
+    in a new network: training may go on from them.
 
     Raises:
         ValueError: It is no such file.
     """
     with np.load(path) as file:
         held = {name: file[name] for name in file.files}
-    if str(held.pop("format", "")) not in (FORMAT, _EARLIER):
+    if str(held.pop("format", "")) not in (FORMAT, *_EARLIER):
         raise ValueError(f"{path} is no file of action weights: it is not a {FORMAT}")
     sizes = {
         name: int(held.pop(f"config/{name}", default))
@@ -131,6 +132,7 @@ def load(path: str | Path) -> ActionNetwork:
         first = held[f"embed.{name}.0.weight"]
         new = np.zeros((len(first), size - first.shape[1]), first.dtype)
         held[f"embed.{name}.0.weight"] = np.concatenate((first, new), 1)
+    held.setdefault("rule.weight", network.rule.weight.detach().numpy())
     network.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
     return network.eval()
 

@@ -24,14 +24,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from manip_core.grasp_types import GraspType
-from manip_model.action_features import NEAR, beside_index, gaps, grip_axis
+from manip_model.action_features import beside_index, gaps, grip_axis
+from manip_model.grasp_rule import (
+    ACROSS,
+    COMPACT,
+    CURLED,
+    FLAT,
+    IN_PLANE,
+    LARGE,
+    NEAR,
+    PALM_NEAR,
+    ROUND,
+    SIDE,
+)
 from manip_training.data.primitives import BOX, Primitive
 
-# Gap below which the palm lies on the object [m].
-PALM_NEAR = 0.014
-_ACROSS, _SIDE, _CURLED = 0.5, 0.08, np.cos(np.radians(80))
-_FLAT, _ROUND, _COMPACT, _IN_PLANE = 0.5, 0.65, 1.7, 0.7
-_LARGE = 0.052
 # Mean density [kg/m3]: the median of the masses over the volumes of the primitives (masses of table
 # I of Calli et al. 2015, "The YCB object and model set").
 DENSITY = 500.0
@@ -93,15 +100,15 @@ def grasp_types(
     fingers = away[:, 1:5] < NEAR
     count = fingers.sum(1)
     apart, across, along = np.moveaxis(beside_index(joints), -1, 0)
-    lateral = (across > _ACROSS) & (apart < _SIDE) & ~fingers[:, 1:].any(1) & (along < _CURLED)
+    lateral = (across > ACROSS) & (apart < SIDE) & ~fingers[:, 1:].any(1) & (along < CURLED)
     power = (away[:, 5] < PALM_NEAR) & (count >= 2)
 
     a, b, c = np.sort(shape.size)
-    flat, compact = a < _FLAT * b and b > _ROUND * c, c < _COMPACT * a
+    flat, compact = a < FLAT * b and b > ROUND * c, c < COMPACT * a
     thin = rotation[:, :, int(np.argmin(shape.size))]
-    rim = np.abs((grip_axis(joints, away) * thin).sum(-1)) < _IN_PLANE
+    rim = np.abs((grip_axis(joints, away) * thin).sum(-1)) < IN_PLANE
     disk = flat & rim
-    large = np.sqrt(a * b) > _LARGE
+    large = np.sqrt(a * b) > LARGE
     in_palm = np.where(
         disk,
         GraspType.POWER_DISK,

@@ -17,7 +17,7 @@ from manip_training.action.grasp_rule import Shape, grasp_types
 from manip_training.action.labels import Grasped, find_grasps
 from manip_training.data.primitives import PRIMITIVES
 from manip_training.synthetic.draw import Draw
-from manip_training.synthetic.grasps import BANK, PRECISION_BANK, TRAINING_BANK, GraspBank, Stored
+from manip_training.synthetic.grasps import BANK, PRECISION_BANK, TRAINING_BANKS, GraspBank, Stored
 from manip_training.synthetic.handling import Handlings
 from manip_training.synthetic.world import SyntheticWorld, WorldConfig
 
@@ -79,7 +79,7 @@ class SceneDraw:
     def __init__(self, variant: str, balanced: bool = True):
         world = SyntheticWorld(WorldConfig(variant=variant, free=0.15), size=64)
         self._motions = world.motions
-        files = (BANK, PRECISION_BANK) + (TRAINING_BANK,) * (variant == "train")
+        files = (BANK, PRECISION_BANK) + TRAINING_BANKS * (variant == "train")
         self.handlings = world.handlings(GraspBank(variant, "cpu", files))
         self.kinds, self.steady = stored_types(self.handlings)
         if balanced:

@@ -13,8 +13,8 @@ from manip_training.synthetic.draw import Draw
 BANK = "assets/hand/grasps.npz"
 # Grasps with the fingertips, of which pictures show none yet.
 PRECISION_BANK = "assets/hand/precision_grasps.npz"
-# More of those, to learn from alone.
-TRAINING_BANK = "assets/hand/training_grasps.npz"
+# More of those, and of both kinds, to learn from alone.
+TRAINING_BANKS = ("assets/hand/training_grasps.npz", "assets/hand/training_grasps_mixed.npz")
 # One grasp in so many is kept for validation.
 HELD_OUT = 5
 # Small changes of a stored grasp: shape values, joint angles [rad], place [m].
@@ -125,6 +125,7 @@ class GraspBank:
 def _read(file: str, variant: str) -> dict[str, np.ndarray]:
     """Columns of a file, float32, but the rows that are another variant's."""
     with np.load(find(file)) as stored:
-        held_out = np.arange(len(stored["object"])) % HELD_OUT == 0
+        count = len(stored["object"])
+        held_out = (np.arange(count) % HELD_OUT == 0) & (file not in TRAINING_BANKS)
         rows = held_out if variant == "val" else ~held_out
         return {name: stored[name][rows].astype(np.float32) for name in stored.files}
