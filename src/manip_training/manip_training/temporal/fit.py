@@ -34,6 +34,16 @@ from manip_training.temporal.watched import Glimpses, Watched
 
 # Of files from which training may still go on.
 _EARLIER = "manip-temporal-2"
+# From hands that are seen next to exactly on, so that those are followed at once.
+_FROM_WELL_SEEN = ObserverConfig(
+    depth=(0.003, 0.06),
+    depth_noise=(0.0005, 0.015),
+    line=(0.0003, 0.004),
+    line_noise=(0.0002, 0.003),
+    turn=(0.01, 0.25),
+    joint=(0.0005, 0.009),
+    joint_noise=(0.0001, 0.004),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +77,13 @@ class FitConfig:
     uses: int = 8
     seed: int = 0
     films: str = ""
-    films_share: float = 0.75
+    films_share: float = 0.5
     glimpses: str = ""
     glimpses_batch: int = 512
     still: float = 0.35
     start: str = ""
     model: TemporalConfig = field(default_factory=lambda: TemporalConfig(direct=768))
-    observer: ObserverConfig = field(default_factory=ObserverConfig)
+    observer: ObserverConfig = _FROM_WELL_SEEN
     world: WorldConfig = field(default_factory=lambda: WorldConfig(free=0.15))
 
 

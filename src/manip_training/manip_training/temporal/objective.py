@@ -25,9 +25,9 @@ _ALONG = 0.3
 # against the hand's place. An error of some centimetres that stays hides in the shape's length that
 # a hand comes late; without means it does not.
 _SHAPE, _LATE, _AHEAD, _TOUCH, _LIKELIHOOD = 2.0, 3.0, 0.5, 0.02, 0.1
-_DRIFT, _JITTER = 16.0, 12.0
+_DRIFT, _JITTER = 24.0, 20.0
 # Unrest of a hand that moves faster than this counts less [m/s], and least so much.
-_RESTS, _MOVING = 0.06, 0.15
+_RESTS, _MOVING = 0.06, 0.2
 # Tips nearer than this touch [m]: their keypoints lie inside the fingertips.
 TOUCH_GAP = 0.0235
 # Frames ahead that are foreseen.
