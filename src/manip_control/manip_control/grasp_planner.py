@@ -50,7 +50,7 @@ _TORQUE = GuideConfig.guide_torque
 # Tips may miss their places by so much [m].
 _MISSES = 0.004
 # On the way the robot keeps so far from the object [m].
-_CLEAR = 0.01
+_CLEAR = 0.02
 # Places that are looked at on each part of the way from where the robot is; the way about the
 # object goes so high over the start of the grasp [m].
 _WAY, _OVER = 6, 0.12
