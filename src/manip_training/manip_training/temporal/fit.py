@@ -209,7 +209,9 @@ def load(path: str | Path) -> TemporalFusion:
     if kind == _EARLIER:
         first = ANSWERS["correction"]
         rows = np.arange(NUM_ANSWERS - ANSWERS["gain"] + NUM_KEYPOINTS + 2)
-        joints, across, along = np.split(first + np.arange(NUM_KEYPOINTS + 2), [21, 22])
+        joints, across, along = np.split(
+            first + np.arange(NUM_KEYPOINTS + 2), (NUM_KEYPOINTS, NUM_KEYPOINTS + 1)
+        )
         rest = rows[first + NUM_KEYPOINTS + 2 :]
         rows = np.concatenate((rows[:first], joints, across, joints, along, rest))
         held |= {name: held[name][rows] for name in ("answer.weight", "answer.bias")}
