@@ -80,11 +80,6 @@ def test_a_grasp_that_is_told_closes_the_fingers_until_it_is_told_no_more(probe)
 
 
 def test_reaching_for_a_known_object_and_grasping_lifts_it(probe):
-    """On a loaded machine the arm may brush against the can and knock it over: three tries."""
-    assert any(lifted(probe) for _ in range(3))
-
-
-def lifted(probe) -> bool:
     """The palm is led onto the scene's can, which the operator's own hand would miss by 4 cm."""
     with running(only(sim(assist="true"), "mujoco_robot_node", "control_node")):
         listener = probe(JOINT_STATES, TELEOP_STATE, SCENE_OBJECTS)
@@ -102,8 +97,7 @@ def lifted(probe) -> bool:
         targets, words = listener.publisher(TARGET), listener.publisher(MANIPULATION)
         reach, rested = PalmReach(), can()
         palm, rotation = reach.pose(HOME)
-        # High enough over it that he does not come down on a hand that is led aside meanwhile.
-        over = rested - rotation @ Opposition().centre + (0.0, 0.04, 0.15)
+        over = rested - rotation @ Opposition().centre + (0.0, 0.04, 0.06)
         q = HOME.copy()
 
         def lead(goal: np.ndarray, seconds: float, grasping: float, until=lambda: False) -> None:
@@ -122,4 +116,4 @@ def lifted(probe) -> bool:
         # It waits for the fingers, whatever the operator's palm does meanwhile.
         up = over + np.array([0.0, 0.0, 0.2])
         lead(up, 30.0, 1.0, until=lambda: not -0.015 < can()[2] - rested[2] < 0.1)
-        return can()[2] > rested[2] + 0.1
+        assert can()[2] > rested[2] + 0.1

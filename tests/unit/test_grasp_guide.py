@@ -15,6 +15,7 @@ from manip_control.grasp_guide import (
     FREE,
     HOLDING,
     LEAVING,
+    NEARING,
     REACHING,
     GraspGuide,
 )
@@ -91,8 +92,7 @@ class Rig:
         can = KnownObject(name="can", primitive=CAN, place=place, turn=turn)
         if self.shows:
             controller.on_objects([can], self.now)
-        if (request := controller.grasp_wanted()) is not None:
-            controller.on_grasp(request, planner().plan(request), self.now)
+        self.plan()
         if controller.mode == ENGAGED:
             controller.on_target(JOINT_NAMES, self.target, self.now - 0.03, 1.0, self.now)
             intent = GraspIntent(
@@ -109,6 +109,10 @@ class Rig:
         if command is not None:
             data.ctrl[:] = command.positions
         mujoco.mj_step(self.model, data, SUBSTEPS)
+
+    def plan(self) -> None:
+        if (request := self.controller.grasp_wanted()) is not None:
+            self.controller.on_grasp(request, planner().plan(request), self.now)
 
     def go(self, palm: np.ndarray, seconds: float, until: int | None = None) -> None:
         """The operator's palm goes there within the time, its turn and his fingers as they are."""
@@ -141,6 +145,36 @@ class Rig:
     def over(self) -> np.ndarray:
         """Where the operator's palm has its grip about the can."""
         return self.data.xpos[self.body] - self.rotation @ opposition().centre
+
+
+class BusyRig(Rig):
+    """On a computer that has other things to do: the control loop stands still now and then, and
+    plans come late."""
+
+    def __init__(self, seed: int, stall: float, late: float):
+        self._random, self._stall, self._late = np.random.default_rng(seed), stall, late
+        self._stalls_at, self._goes_on_at = np.inf, 0.0
+        self._plans: list[tuple] = []
+        super().__init__()
+        self._stalls_at = self.now
+
+    def step(self) -> None:
+        if self.now > self._stalls_at:
+            self._goes_on_at = self.now + self._random.uniform(0.0, 2.0 * self._stall)
+            self._stalls_at = self._goes_on_at + self._random.exponential(0.3)
+        if self.now < self._goes_on_at:
+            self.now += PERIOD
+            mujoco.mj_step(self.model, self.data, SUBSTEPS)
+        else:
+            super().step()
+
+    def plan(self) -> None:
+        request = self.controller.grasp_wanted()
+        if request is not None and not self._plans:
+            ready = self.now + self._random.uniform(0.0, 2.0 * self._late)
+            self._plans = [(ready, request, planner().plan(request))]
+        if self._plans and self.now >= self._plans[0][0]:
+            self.controller.on_grasp(*self._plans.pop()[1:], self.now)
 
 
 def holding() -> Rig:
@@ -179,7 +213,7 @@ def test_it_reaches_waits_grasps_lifts_and_lets_go():
     assert rig.guide.phase == LEAVING
     rig.by(-0.1, 0.1, 0.35, seconds=3.0)
     rig.wait(4.0)
-    assert rig.guide.phase == FREE and not rig.controller.guiding
+    assert rig.guide.phase in (FREE, NEARING) and not rig.controller.guiding
     place, _ = reach().pose(rig.data.qpos[:NUM_JOINTS])
     np.testing.assert_allclose(place, rig.palm, atol=0.01)
 
@@ -268,6 +302,33 @@ def test_fingers_open_no_faster_than_the_arm_comes():
     assert len(rig.guide.grasp.way) == 1 and first < 0.5 * np.abs(goal - hand).max()
     rig.go(rig.over, 3.0)
     np.testing.assert_allclose(rig.data.qpos[HAND], goal, atol=0.05)
+
+
+@pytest.mark.parametrize("beside", [(0.0, 0.04, 0.06), (0.05, -0.02, 0.03), (0.0, 0.04, 0.0)])
+@pytest.mark.parametrize("seed", [5, 7])
+def test_on_a_busy_computer_the_can_is_not_knocked_over_either(seed, beside):
+    """The operator comes down on the can beside which his hand is led, wrist first."""
+    rig = BusyRig(seed, stall=0.15, late=0.3)
+    rig.go(rig.over + np.array(beside), 3.3)
+    rig.wait(2.0)
+    assert rig.guide.phase == REACHING
+    np.testing.assert_allclose(rig.data.xpos[rig.body], (0.6, -0.1, CAN.half[2]), atol=1e-3)
+    rig.grasping = 1.0
+    rig.by(0.0, 0.0, 0.2, seconds=8.0)
+    assert rig.guide.phase == HOLDING and rig.height > 0.05
+
+
+def test_nearing_it_is_the_operators_to_the_bit_but_off_the_object():
+    rig = Rig()
+    way = rig.over + np.array([0.0, 0.0, 0.3]) - rig.palm
+    rig.go(rig.palm + 0.5 * way, 1.0, until=NEARING)
+    assert rig.guide.phase == NEARING and not rig.controller.guiding
+    velocity = np.full(NUM_JOINTS, 0.01)
+    for _ in range(3):
+        rig.now += PERIOD
+        target, told = rig.guide.aim(rig.target, velocity, rig.now)
+        np.testing.assert_array_equal(target, rig.target)
+        np.testing.assert_array_equal(told, velocity)
 
 
 def test_going_away_ends_it_before_it_has_begun():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from manip_control.grasp_planner import OPEN, STANDOFF, GraspPlanner, Request, candidates
+from manip_control.object_room import ObjectRoom
 from manip_control.opposition import WIDE
 from manip_control.palm_reach import PalmReach
 from manip_core import robot_model
@@ -80,10 +81,12 @@ def test_a_plan_is_in_reach_and_touches_nothing(primitive):
     assert angle(turn @ grasp.rotation.T) < 0.01
     at, found = reach().solve(grasp.position, grasp.rotation, before)
     assert found
-    assert not planner()._touches(at, wanted) and not planner()._touches(before, wanted)
+    room = ObjectRoom()
+    room.put(primitive, wanted.place, wanted.turn)
+    assert not room.touches(at) and not room.touches(before)
     # The same posture, with the object moved into the palm, is seen to touch.
-    inside = replace(wanted, place=grasp.position)
-    assert planner()._touches(at, inside)
+    room.put(primitive, grasp.position, wanted.turn)
+    assert room.touches(at)
 
 
 def test_the_nearest_is_taken_and_others_can_be_asked_for():

@@ -12,7 +12,7 @@ from manip_control.emergency_stop import EmergencyStop
 from manip_control.gate import Gate
 from manip_control.predictor import Predictor
 from manip_control.uncertainty import speed_share
-from manip_control.watchdog import Watchdog
+from manip_control.watchdog import FROZEN, Watchdog
 
 CONFIG = ControlConfig()
 NAMES = ("a", "b", "c")
@@ -153,6 +153,24 @@ def test_joint_states_that_do_not_change_while_the_robot_should_move_are_frozen(
     assert told[10] == "" and "frozen" in told[30]
     watchdog.saw_states(np.full(3, 1e-9), 1.6)
     assert watchdog.state_trouble(1.6) == ""
+
+
+def test_a_robot_that_was_told_to_stand_still_is_not_frozen_after_a_pause_of_the_loop():
+    watchdog = Watchdog(CONFIG)
+    standing, moving = np.zeros(3), np.array([0.5, 0.0, 0.0])
+    watchdog.saw_states(standing, 1.0)
+    watchdog.commanded(standing, 1.0)
+    # Its states are the same to the last bit, as a simulated robot's may be at rest.
+    for now in (3.0, 5.0):
+        watchdog.saw_states(standing, now)
+        assert watchdog.state_trouble(now) == "" and not watchdog.state_lost(now)
+    # It has time to follow from the first motion on, and no more.
+    watchdog.commanded(moving, 5.0)
+    watchdog.saw_states(standing, 5.19)
+    assert watchdog.state_trouble(5.19) == ""
+    watchdog.commanded(moving, 5.19)
+    watchdog.saw_states(standing, 5.21)
+    assert watchdog.state_trouble(5.21) == FROZEN
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ shove it. Where the scene's objects are known (``/scene/objects``), a grasp is p
 that the operator reaches for (`grasp_planner`), and the target is moved onto it by degrees
 (Dragan, Srinivasa 2013, "A policy-blending formalism for shared control"):
 
+* **nearing**: a grasp is planned, and planned again; the robot is the operator's, but is kept off
+  the object;
 * **reaching**: the nearer the operator's grip, the more of the target is the place where the grasp
-  begins, a hand's breadth before the object and open. There it waits for him to grasp;
+  begins, a hand's breadth before the object and open. There it waits for him to grasp. He goes on
+  meanwhile, so its way is looked at again and again, and it is kept off the object as before;
 * **closing**: once he grasps, by the decoder's word or because his hand has come, slowed down and
   closed, the palm goes in along a straight line, and both sides of the hand come together until
   they press with the force that the decoder told;
@@ -32,13 +35,15 @@ from manip_control.grasp_planner import STANDOFF, Grasp, Request
 from manip_control.grip import Grip
 from manip_control.guide_config import GuideConfig
 from manip_control.led_arm import ARM, BEHIND, LedArm, Pose
+from manip_control.object_room import ObjectRoom
 from manip_control.opposition import Opposition
 from manip_control.palm_reach import PalmReach
+from manip_control.prospects import Prospects
 from manip_core.hand import RIGHT
 from manip_core.primitive import KnownObject
 from manip_core.rotation import logarithm
 
-FREE, REACHING, ENTERING, CLOSING, HOLDING, LEAVING = range(6)
+FREE, NEARING, REACHING, ENTERING, CLOSING, HOLDING, LEAVING = range(7)
 # The palm is where it should be: so near [m, rad].
 _THERE, _TURNED = 0.006, 0.06
 _BEFORE, _BEFORE_TURNED = 0.02, 0.15
@@ -46,17 +51,16 @@ _BEFORE, _BEFORE_TURNED = 0.02, 0.15
 _GENTLY = 1.2
 # It rests there for so long before the hand closes; where it does not come so near, so long [s].
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
-# A way that keeps the arm so far behind (a share of what it may be) is given up after so long [s],
-# for one that lies so many grasps farther.
-_FAR_BEHIND, _HELD_UP, _OTHERS = 0.8, 0.3, 3
-# An object that moved by so much is planned for anew [m, rad].
-_MOVED, _ROLLED = 0.01, 0.15
+# A way that keeps the arm so far behind (a share of what it may be) is given up after so long [s].
+_FAR_BEHIND, _HELD_UP = 0.8, 0.3
 # While the palm goes in, a grasp goes with an object that is moved, between these [m].
 _NUDGED, _SHOVED = 0.001, 0.04
-# After so long a plan that came to nothing is asked for again, and what was let go is taken [s].
-_AGAIN = 0.5
+# A tip that is so much nearer than the grip counts as it [m]: straight fingers come first.
+_AHEAD = 0.1
 # How much farther he may be, in a hurry.
 _FARTHER = 2.0
+# An object is passed by so many times the distance at which it is seen.
+_PAST = 1.1
 # The palm draws back when fingers have opened by so much [m].
 _OPENED = 0.01
 # The palm is clear of what it let go: so far from where it did [m], or after [s].
@@ -76,7 +80,7 @@ class GraspGuide:
     """`Assist` for objects that are known. Times are arguments, in [s].
 
     Attributes:
-        phase: FREE, REACHING, ENTERING, CLOSING, HOLDING or LEAVING.
+        phase: FREE, NEARING, REACHING, ENTERING, CLOSING, HOLDING or LEAVING.
         grasp: The grasp that is led to, or None.
     """
 
@@ -91,11 +95,9 @@ class GraspGuide:
         self._assist = Assist(assist, side)
         self._opposition = opposition or Opposition(side)
         self._reach = PalmReach(side)
-        self._arm = LedArm(self._reach)
+        self._arm = LedArm(self._reach, ObjectRoom(side))
         self._grip = Grip(self._assist, config, side, self._opposition)
-        self._things: dict[str, KnownObject] = {}
-        self._seen_at = -np.inf
-        self._speeds: dict[str, float] = {}
+        self._prospects = Prospects()
         self._measured: np.ndarray | None = None
         self._stepped_at: float | None = None
         self.release()
@@ -105,18 +107,19 @@ class GraspGuide:
         self._assist.release()
         self.phase, self.grasp = FREE, None
         self._thing: KnownObject | None = None
-        self._asked: Request | None = None
-        self._ask_after = -np.inf
-        # Grasps of each object that something held up, as are passed over by the next plan.
-        self._failed: dict[str, int] = {}
+        self._prospects.release()
         self._arm.release()
         # The operator's palm: last, where he was nearest, where he let go.
         self._operator: Pose | None = None
+        # The middle of his grip, and his fingertips ``(5, 3)``.
+        self._hand = np.full((5, 3), np.inf)
         self._began: Pose | None = None
         self._left: Pose | None = None
         self._nearest = np.inf
         self._since = -np.inf
         self._hurry = self._held_up = 0.0
+        # Another grasp of the object is wanted, for something holds up the way to this one.
+        self._elsewhere = False
         self._width = self._widest = self._speed = 0.0
         self._share = self._in = self._rests = 0.0
 
@@ -128,7 +131,7 @@ class GraspGuide:
     @property
     def guiding(self) -> bool:
         """The palm is led."""
-        return self._arm.pose is not None
+        return self._arm.pose is not None and self.phase != NEARING
 
     def intend(self, intent: GraspIntent, now: float) -> None:
         """As of `Assist.intend`."""
@@ -141,29 +144,27 @@ class GraspGuide:
 
     def see(self, things: list[KnownObject], now: float) -> None:
         """Take where all known objects are; those that are not named are known no more."""
-        gap = now - self._seen_at
-        before, self._things = self._things, {thing.name: thing for thing in things}
-        self._speeds = {
-            name: float(np.linalg.norm(thing.place - before[name].place) / gap)
-            for name, thing in self._things.items()
-            if name in before and gap > 0.0
-        }
-        self._seen_at = now
+        self._prospects.see(things, now)
 
     def wanted(self) -> Request | None:
         """What a grasp should be planned for; asked by who plans, again and again."""
-        return self._asked
+        return self._prospects.asked
 
     def accept(self, request: Request, grasp: Grasp | None, now: float) -> None:
         """Take the plan for a `wanted`, None where there is none."""
-        if self._asked is not request:
+        if not self._prospects.answered(request, grasp, now):
             return
-        self._asked = None
-        self._ask_after = now + _AGAIN
-        thing = self._things.get(request.name)
+        if request.led is not None:
+            same = self.phase == REACHING and request.led.position is self.grasp.position
+            if same and grasp is not None and grasp.way is not request.led.way:
+                self._arm.begin(grasp.way, self._thing, self._measured)
+            return
+        if self.phase not in (FREE, NEARING, REACHING):
+            return
         if grasp is None:
-            self._failed.pop(request.name, None)
-        if grasp is None or self.phase != FREE or thing is None:
+            self._elsewhere = False
+            if self.phase == NEARING:
+                self._give_up(now)
             return
         self._thing = KnownObject(
             name=request.name,
@@ -171,11 +172,12 @@ class GraspGuide:
             place=request.place,
             turn=request.turn,
         )
-        self.grasp, self.phase = grasp, REACHING
-        self._began, self._nearest, self._held_up = None, np.inf, 0.0
-        self._widest, self._hurry = self._width, 0.0
+        self.grasp, self._held_up, self._elsewhere = grasp, 0.0, False
         self._grip.reach(grasp.opened, grasp.opposition)
-        self._arm.begin(grasp.way, self._measured)
+        self._arm.begin(grasp.way, self._thing, self._measured)
+        if self.phase != REACHING:
+            self.phase, self._hurry, self._share = NEARING, 0.0, 0.0
+            self._began, self._nearest = None, np.inf
 
     def aim(
         self, target: np.ndarray, velocity: np.ndarray, now: float
@@ -183,29 +185,30 @@ class GraspGuide:
         """Target ``(22,)`` [rad] and its velocity [rad/s], as helped."""
         stepped = now if self._stepped_at is None else self._stepped_at
         elapsed, self._stepped_at = float(np.clip(now - stepped, 0.0, 0.1)), now
-        if now - self._seen_at > self.config.guide_timeout:
-            # Who told of the objects is silent: they may be anywhere.
-            self._things = {}
-        if self._measured is None or not (self._things or self.guiding):
+        self._prospects.expect(now, self.config.guide_timeout)
+        if self._measured is None or not (self._prospects.things or self._arm.pose is not None):
             return self._assist.aim(target, velocity, now)
-        palm = self._reach.pose(target)
+        palm, tips = self._reach.pose(target), self._reach.tips
         before, self._operator = self._operator or palm, palm
         went = float(np.linalg.norm(palm[0] - before[0]))
         turned = float(np.linalg.norm(logarithm(palm[1] @ before[1].T)))
-        grip = palm[0] + palm[1] @ self._opposition.centre
+        self._hand = np.vstack((palm[0] + palm[1] @ self._opposition.centre, tips))
         self._watch(target, went, elapsed)
-        self._go_on(palm, grip, self._grasps(grip, now), self._let_go(target), now, elapsed)
-        if self.phase == FREE and not self._assist.squeezing:
-            # A hand that holds something unknown is not opened for something known.
-            self._look(grip, palm, now)
-        wish = self._wish(palm, grip)
-        if wish is None and not self.guiding:
+        self._go_on(palm, self._grasps(now), self._let_go(target), now, elapsed)
+        self._look(palm, now)
+        wish = self._wish(palm)
+        if wish is None and self._arm.pose is None:
             return self._assist.aim(target, velocity, now)
         if self.phase == HOLDING:
             # What has just been taken is not torn away.
             slow = float(np.clip((now - self._since) / _GENTLY, 0.05, 1.0))
             went, turned, elapsed = slow * went, slow * slow * turned, slow * elapsed
         return self._lead(target, velocity, wish, went, turned, elapsed)
+
+    def _away(self, place: np.ndarray) -> float:
+        """How far the operator is from a place: his grip, or a tip that comes before it [m]."""
+        grip, *tips = np.linalg.norm(self._hand - place, axis=1)
+        return float(min(grip, min(tips) + _AHEAD))
 
     def _watch(self, target: np.ndarray, went: float, elapsed: float) -> None:
         """How wide the operator's hand is, was, and how fast it goes."""
@@ -214,7 +217,7 @@ class GraspGuide:
         share = min(1.0, elapsed / _CALM_TIME)
         self._speed += share * (went / max(elapsed, 1e-3) - self._speed)
 
-    def _grasps(self, grip: np.ndarray, now: float) -> bool:
+    def _grasps(self, now: float) -> bool:
         """The operator grasps: the decoder says so, or his hand has come, slowed down and closed.
 
         At an object that he reaches for, less of the decoder's word is enough than anywhere.
@@ -224,7 +227,7 @@ class GraspGuide:
         config = self.config
         if self._assist.sure(now, least=config.guide_grasping) and not self._assist.opened:
             return True
-        near = np.linalg.norm(grip - self.grasp.centre) < config.guide_near
+        near = self._away(self.grasp.centre) < config.guide_near
         closed = self._widest - self._width > config.guide_closes
         if not (near and closed and self._speed < config.guide_slow):
             return False
@@ -239,36 +242,23 @@ class GraspGuide:
         share = _OPENS if self.phase == HOLDING else _OPENS_BEFORE
         return self._assist.let_go(target[HAND].reshape(4, 4), share)
 
-    def _look(self, grip: np.ndarray, palm: tuple, now: float) -> None:
-        """Ask for a grasp of the object that the operator reaches for."""
-        self._asked = None if now < self._ask_after else self._asked
-        near = [
-            (float(np.linalg.norm(thing.place - grip)), name)
-            for name, thing in self._things.items()
-            if self._speeds.get(name, np.inf) < self.config.guide_rest
-        ]
-        if not near or now < self._ask_after:
-            return
-        distance, name = min(near)
-        thing = self._things[name]
-        if distance > self.config.guide_reach:
-            self._asked = None
-        elif self._asked is None or self._asked.name != name:
-            self._asked = Request(
-                name=name,
-                primitive=thing.primitive,
-                place=thing.place,
-                turn=thing.turn,
-                palm=palm[0],
-                palm_turn=palm[1],
-                q=self._measured.copy(),
-                skip=self._failed.get(name, 0),
-            )
+    def _look(self, palm: tuple, now: float) -> None:
+        """Ask for a grasp of the object that the operator comes near, or for a way to it."""
+        config, q = self.config, self._measured
+        if self.phase == FREE and not self._assist.squeezing:
+            # A hand that holds something unknown is not opened for something known.
+            within, rest = config.guide_sees, config.guide_rest
+            self._prospects.look(self._away, within, rest, palm, q, now)
+        elif self.phase == NEARING:
+            self._prospects.look_again(self._thing, None, palm, q, now)
+        elif self.phase == REACHING:
+            # The operator goes on while he is led, and draws the hand off its way.
+            led = None if self._elsewhere else replace(self.grasp, way=self._arm.way)
+            self._prospects.look_again(self._thing, led, palm, q, now)
 
     def _go_on(
         self,
         palm: tuple,
-        grip: np.ndarray,
         grasps: bool,
         let_go: bool,
         now: float,
@@ -276,39 +266,46 @@ class GraspGuide:
     ) -> None:
         """From one phase to the next."""
         config, grasp = self.config, self.grasp
-        if self.phase == REACHING:
-            away = np.linalg.norm(grip - grasp.centre)
+        if self.phase == NEARING:
+            away = self._away(self._thing.place)
+            if away > _PAST * config.guide_sees or self._prospects.moved(self._thing):
+                self._give_up(now)
+            elif away < config.guide_reach:
+                self.phase, self._elsewhere = REACHING, False
+                self._prospects.soon()
+        elif self.phase == REACHING:
+            away = self._away(grasp.centre)
             # He grasps already: the rest of the way is the robot's.
             if grasps and not self._hurry:
                 self._hurry, self._since = 1.0, now
                 self._assist.release()
-            self._note(palm, away)
+            self._note(palm)
             behind = self._arm.behind(self._measured) > _FAR_BEHIND * BEHIND
-            self._held_up = self._held_up + elapsed if behind else 0.0
+            held_up = behind or self._arm.held_up
+            self._held_up = self._held_up + elapsed if held_up else 0.0
             # Who has grasped and lifts his hand already has the robot go on, or opens it.
             waits = self._hurry and now < self._since + config.guide_patience
             gone = away > config.guide_leave * (_FARTHER if waits else 1.0)
-            if self._held_up > _HELD_UP:
-                self._failed[self._thing.name] = self._failed.get(self._thing.name, 0) + _OTHERS
+            if gone or let_go or self._prospects.moved(self._thing):
                 self._give_up(now)
-                self._ask_after = now
+            elif self._held_up > _HELD_UP and not self._elsewhere:
+                self._elsewhere = True
+                self._prospects.held_up(self._thing.name)
                 # Another way begins where the arm is.
                 self._arm.wait(self._measured)
-            elif gone or let_go or self._stale():
-                self._give_up(now)
             elif self._hurry and self._arrived():
                 self.phase, self._since, self._in = ENTERING, now, 0.0
                 self._assist.release()
         elif self.phase in (ENTERING, CLOSING):
-            away = np.linalg.norm(grip - grasp.centre)
-            self._note(palm, away)
+            self._note(palm)
             late = now > self._since + config.guide_patience
             if let_go or (late and self.phase == ENTERING):
                 self._leave(palm, now)
             elif self.phase == ENTERING:
                 self._enter(elapsed)
             elif self._grip.close(grasp, elapsed) or late:
-                self.phase, self._since, self._failed = HOLDING, now, {}
+                self.phase, self._since = HOLDING, now
+                self._prospects.held()
                 self._assist.release()
         elif self.phase == HOLDING:
             if let_go:
@@ -323,8 +320,9 @@ class GraspGuide:
             if clear or now > self._since + _CLEAR_AFTER:
                 self._give_up(now)
 
-    def _note(self, palm: tuple, away: float) -> None:
+    def _note(self, palm: tuple) -> None:
         """Where the operator was nearest to the object, and how low."""
+        away = float(np.linalg.norm(self._hand[0] - self.grasp.centre))
         if self._began is None:
             self._began = palm[0].copy(), palm[1]
         lowest = min(palm[0][2], self._began[0][2])
@@ -353,7 +351,7 @@ class GraspGuide:
 
     def _follow(self) -> None:
         """The grasp goes with an object that was nudged."""
-        thing, planned = self._things.get(self._thing.name), self._thing
+        thing, planned = self._prospects.things.get(self._thing.name), self._thing
         if thing is None:
             return
         moved = thing.place - planned.place
@@ -374,24 +372,19 @@ class GraspGuide:
 
     def _give_up(self, now: float) -> None:
         self.phase, self.grasp, self._thing = FREE, None, None
-        self._ask_after = now + _AGAIN
+        self._arm.end()
+        self._prospects.rest(now)
 
-    def _stale(self) -> bool:
-        """The object is no longer where the grasp was planned for."""
-        thing, planned = self._things.get(self._thing.name), self._thing
-        if thing is None:
-            return True
-        rolled = np.linalg.norm(logarithm(thing.turn @ planned.turn.T))
-        return bool(np.linalg.norm(thing.place - planned.place) > _MOVED or rolled > _ROLLED)
-
-    def _wish(self, palm: tuple, grip: np.ndarray) -> Pose | None:
+    def _wish(self, palm: tuple) -> Pose | None:
         """Where the palm should be; None for where the operator has it."""
         grasp = self.grasp
         if self.phase == FREE:
             self._share = 0.0
             return None
+        if self.phase == NEARING:
+            return palm
         if self.phase == REACHING:
-            away = np.linalg.norm(grip - grasp.centre)
+            away = self._away(grasp.centre)
             near, far = self.config.guide_near, self.config.guide_reach
             share = float(np.clip((far - away) / (far - near), 0.0, 1.0))
             # It goes back only when he has gone away: on the way back to a hand that is at the
@@ -421,15 +414,19 @@ class GraspGuide:
     ) -> tuple[np.ndarray, np.ndarray]:
         """A step of the led palm towards the wish, or back to the operator's."""
         config, arm = self.config, self._arm
-        if wish is None or self.phase == REACHING:
+        if self.phase in (FREE, NEARING, REACHING):
             q = arm.towards(target, self._share, config.guide_joint_speed, self._measured, elapsed)
         else:
             most = config.guide_speed * elapsed + went
             q = arm.along(target, wish, most, self._most_turn(turned, elapsed), elapsed)
         helped, speeds = target.copy(), velocity.copy()
+        if self.phase == NEARING and (q[ARM] == target[ARM]).all():
+            arm.take(q, target, elapsed)
+            return helped, speeds
         helped[ARM], speeds[ARM] = q[ARM], arm.take(q, target, elapsed)
-        if wish is None:
+        if self.phase == FREE:
             arm.let_go(target)
+        if self.phase in (FREE, NEARING):
             return helped, speeds
         hand = self._measured[HAND]
         if self.phase == REACHING:

@@ -9,17 +9,16 @@ no part of the robot in the object or the table.
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import mujoco
 import numpy as np
 
 from manip_control.guide_config import GuideConfig
+from manip_control.object_room import ObjectRoom
 from manip_control.opposition import FRICTION, STYLES, WIDE, Opposition, Style
 from manip_control.palm_reach import PalmReach
-from manip_core import robot_model, scene
 from manip_core.hand import RIGHT
 from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, WALL, Primitive
-from manip_core.robot_model import ARM_JOINTS, NUM_JOINTS, TIP_RADIUS
-from manip_core.rotation import angle, quaternion_from_matrix
+from manip_core.robot_model import ARM_JOINTS, TIP_RADIUS
+from manip_core.rotation import angle
 
 _ARM = slice(0, len(ARM_JOINTS))
 _GRAVITY = 9.81
@@ -50,7 +49,7 @@ _TORQUE = GuideConfig.guide_torque
 # Tips may miss their places by so much [m].
 _MISSES = 0.004
 # On the way the robot keeps so far from the object [m].
-_CLEAR = 0.02
+CLEAR = 0.02
 # Places that are looked at on each part of the way from where the robot is; the way about the
 # object goes so high over the start of the grasp [m].
 _WAY, _OVER = 6, 0.12
@@ -102,6 +101,7 @@ class Request:
         palm, palm_turn: Where the operator has the palm, likewise.
         q: ``(22,)`` where the robot is [rad].
         skip: So many grasps that could be done are passed over: they were tried.
+        led: The grasp that is led to already, with what is left of its way: only that is wanted.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Request:
     palm_turn: np.ndarray
     q: np.ndarray
     skip: int = 0
+    led: Grasp | None = None
 
 
 class GraspPlanner:
@@ -119,10 +120,8 @@ class GraspPlanner:
 
     def __init__(self, side: str = RIGHT, styles: tuple[Style, ...] = STYLES):
         self._oppositions = [Opposition(side, style) for style in styles]
-        self._side = side
         self._reach = PalmReach(side)
-        # Bodies of the arm come before the palm, those of the hand after.
-        self._palm = self._reach.palm
+        self._room = ObjectRoom(side)
 
     def plan(self, request: Request, skip: int = 0) -> Grasp | None:
         """The nearest grasp that can be done, or None.
@@ -130,7 +129,13 @@ class GraspPlanner:
         Args:
             request: What is to be grasped.
             skip: So many more that could be done are passed over.
+
+        Returns:
+            A grasp; the one that is led to with a way from where the robot is, None for no way.
         """
+        self._room.put(request.primitive, request.place, request.turn)
+        if request.led is not None:
+            return self._again(request.led, request)
         skip += request.skip
         rows = [self._offered(hand, request) for hand in self._oppositions]
         which = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
@@ -201,76 +206,50 @@ class GraspPlanner:
         there = inside & (approach[:, 2] <= _UPWARDS) & (hand.misses(gaps) < _MISSES)
         return tuple(part[there] for part in (cost, palms, turns, approach, centre, gaps))
 
+    def _again(self, grasp: Grasp, request: Request) -> Grasp | None:
+        """A grasp with what is left of its way, or with another, where that is free no more."""
+        if self._is_free(request.q, grasp.way[0]):
+            return grasp
+        way = self._way(grasp, grasp.way[-1], request)
+        return None if way is None else replace(grasp, way=way)
+
     def _way(self, grasp: Grasp, before: np.ndarray, request: Request) -> tuple | None:
         """Joints on a free way to the start of the grasp: straight, over it, or up and over it;
         None for no way."""
-        if self._is_free(request.q, before, request):
+        if self._is_free(request.q, before):
             return (before,)
         over = grasp.before + _OVER * _UP
         above, found = self._reach.solve(over, grasp.rotation, before)
         if not found or _apart(above, before) > _MOVES:
             return None
-        if not self._is_free(above, before, request):
+        if not self._is_free(above, before):
             return None
-        if self._is_free(request.q, above, request):
+        if self._is_free(request.q, above):
             return above, before
         place, turn = self._reach.pose(request.q)
         raised, found = self._reach.solve(place + _OVER * _UP, turn, request.q)
-        free = found and self._is_free(request.q, raised, request)
-        return (raised, above, before) if free and self._is_free(raised, above, request) else None
+        free = found and self._is_free(request.q, raised)
+        return (raised, above, before) if free and self._is_free(raised, above) else None
 
-    def _is_free(self, start: np.ndarray, end: np.ndarray, request: Request) -> bool:
+    def _is_free(self, start: np.ndarray, end: np.ndarray) -> bool:
         """Nothing of the robot meets object or table between two postures."""
         shares = np.linspace(0.0, 1.0, _WAY + 1)[1:, None]
-        return not any(
-            self._touches(q, request, itself=False) for q in (1.0 - shares) * start + shares * end
-        )
+        return all(self._room.is_clear(q, CLEAR) for q in (1.0 - shares) * start + shares * end)
 
     def _before(self, grasp: Grasp, request: Request) -> np.ndarray | None:
         """Joints ``(22,)`` [rad] from where the grasp begins; None where it cannot be done."""
         start = np.concatenate((request.q[_ARM], grasp.opposition.joints(grasp.opened)))
         at, found = self._reach.solve(grasp.position, grasp.rotation, start)
-        if not found or self._touches(at, request):
+        if not found or self._room.touches(at):
             return None
         before, found = self._reach.solve(grasp.before, grasp.rotation, at)
-        if not found or _apart(before, at) > _MOVES or self._touches(before, request):
+        if not found or _apart(before, at) > _MOVES or self._room.touches(before):
             return None
         if _apart(before, request.q) > _FARTHEST:
             return None
         raised = grasp.position + _RISE * _UP
         after, found = self._reach.solve(raised, grasp.rotation, at)
         return before if found and _apart(after, at) <= _MOVES else None
-
-    def _touches(self, q: np.ndarray, request: Request, itself: bool = True) -> bool:
-        """Whether the robot touches the object, the table, or itself where that is asked."""
-        model, data, body = _with_object(self._side, request.primitive)
-        data.qpos[:NUM_JOINTS] = q
-        data.qpos[NUM_JOINTS : NUM_JOINTS + 3] = request.place
-        x, y, z, w = quaternion_from_matrix(request.turn)
-        data.qpos[NUM_JOINTS + 3 :] = w, x, y, z
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_collision(model, data)
-        distance = data.contact.dist
-        pairs = model.geom_bodyid[data.contact.geom]
-        of_object, of_world = (pairs == body).any(axis=1), (pairs == 0).any(axis=1)
-        met = (distance < 0.0) & ~(of_object & of_world)
-        if not itself:
-            # On the way it keeps a distance from the object; fingers and fingers are the guard's.
-            of_arm = (pairs < self._palm).any(axis=1)
-            met = (met & (of_world | of_arm)) | (of_object & ~of_world & (distance < _CLEAR))
-        return bool(met.any())
-
-
-@lru_cache(maxsize=32)
-def _with_object(side: str, primitive: Primitive) -> tuple[mujoco.MjModel, mujoco.MjData, int]:
-    spec = robot_model.robot_spec(side)
-    scene.add_table(spec)
-    primitive.add_to(spec, "object", margin=_CLEAR)
-    for key in spec.keys:
-        spec.delete(key)
-    model = spec.compile()
-    return model, mujoco.MjData(model), model.body("object").id
 
 
 def _lowest(hand: Opposition, up: np.ndarray, gaps: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ class GuideConfig:
 
     Attributes:
         guide: Lead it at all, where help with grasping is on.
-        guide_reach: Distance of the operator's grip from an object's middle at which the palm
-            begins to be led [m].
+        guide_sees: Distance of the operator's grip from an object's middle at which a grasp is
+            planned, and from which on the robot is kept off it [m].
+        guide_reach: Distance at which the palm begins to be led [m].
         guide_near: Distance from which on it waits wholly where the grasp begins [m].
         guide_leave: Distance beyond which the object is given up [m].
         guide_grasping: Probability of a grasp that is enough at an object that is reached for.
@@ -36,6 +37,7 @@ class GuideConfig:
     """
 
     guide: bool = True
+    guide_sees: float = 0.40
     guide_reach: float = 0.30
     guide_near: float = 0.20
     guide_leave: float = 0.35
@@ -60,6 +62,11 @@ class GuideConfig:
             value = getattr(self, field.name)
             if field.name != "guide" and not (np.isfinite(value) and value > 0.0):
                 raise ValueError(f"{field.name} must be positive and finite, got {value}")
+        if not self.guide_reach < self.guide_sees:
+            raise ValueError(
+                f"guide_reach must lie below guide_sees, got {self.guide_reach} and "
+                f"{self.guide_sees}"
+            )
         if not self.guide_near < self.guide_reach < self.guide_leave:
             raise ValueError(
                 "guide_near must lie below guide_reach, and that below guide_leave, got "

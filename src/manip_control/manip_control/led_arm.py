@@ -3,7 +3,10 @@
 import numpy as np
 
 from manip_control.assist import HAND
+from manip_control.object_room import ObjectRoom
 from manip_control.palm_reach import PalmReach
+from manip_control.velocity_damper import nearest_velocity
+from manip_core.primitive import KnownObject
 from manip_core.robot_model import ARM_JOINTS
 from manip_core.rotation import exponential, logarithm
 
@@ -21,6 +24,13 @@ _FASTEST = 2.5
 # Share of the led joints' speed that is told ahead, as the predictor has it.
 _AHEAD = 0.5
 _STEPS = 3
+# On its way it keeps so far from the object [m]; comes nearer by so much of what is left of that a
+# second; and is held up where less than this share of its step remains.
+_KEPT, _RATE, _HELD_UP = 0.02, 10.0, 0.1
+# Longer steps are looked at in parts, and not longer than so many of them [rad].
+_PART, _MOST_PARTS = 0.02, 8
+# Where the way itself ends nearer, it may come so near [m].
+_NEARER = 0.002
 
 Pose = tuple[np.ndarray, np.ndarray]
 
@@ -31,10 +41,12 @@ class LedArm:
     Attributes:
         pose: Of the palm as it is led, ``(3,)`` [m] and ``(3, 3)``; None where the arm is the
             operator's.
+        way: Postures that are left ``(22,)`` [rad].
+        held_up: The object that it is led to is where its next step would go.
     """
 
-    def __init__(self, reach: PalmReach):
-        self._reach = reach
+    def __init__(self, reach: PalmReach, room: ObjectRoom):
+        self._reach, self._room = reach, room
         self.release()
 
     def release(self) -> None:
@@ -42,13 +54,21 @@ class LedArm:
         self.pose: Pose | None = None
         self._q: np.ndarray | None = None
         self._last: np.ndarray | None = None
-        # Postures that are left on the way, and where its present part began.
-        self._way: tuple[np.ndarray, ...] = ()
+        self.way: tuple[np.ndarray, ...] = ()
+        self.held_up = False
+        # Where the present part of the way began, and how near the object it may go.
         self._leg: np.ndarray | None = None
+        self._kept = 0.0
 
-    def begin(self, way: tuple[np.ndarray, ...], measured: np.ndarray) -> None:
-        """A new way of postures ``(22,)`` [rad], from where the robot is."""
-        self._way, self._leg = way, measured.copy()
+    def begin(self, way: tuple[np.ndarray, ...], thing: KnownObject, measured: np.ndarray) -> None:
+        """A new way of postures ``(22,)`` [rad] to an object, from where the robot is."""
+        self.way, self._leg, self.held_up = way, measured.copy(), False
+        self._room.put(thing.primitive, thing.place, thing.turn)
+        self._kept = min(_KEPT, self._room.distance(way[-1]) - _NEARER)
+
+    def end(self) -> None:
+        """No way is left: back to the operator's target."""
+        self.way, self.held_up = (), False
 
     def behind(self, measured: np.ndarray) -> float:
         """How far the real arm is behind, at its worst joint [rad]."""
@@ -63,7 +83,8 @@ class LedArm:
     ) -> np.ndarray:
         """A step on the way, as far as ``share`` says, or back to the operator's target.
 
-        Of the joints, for their way is what was looked at.
+        Of the joints, for their way is what was looked at; but the operator goes on, and draws it
+        aside as long as his share counts. So steps towards the object are turned along it.
 
         Args:
             target: ``(22,)`` the operator's [rad].
@@ -77,20 +98,53 @@ class LedArm:
             ``(22,)`` [rad].
         """
         self._start(target)
-        share = share if self._way else 0.0
-        goal = target if share == 0.0 else target + share * (self._way[0] - target)
+        share = share if self.way else 0.0
+        goal = target if share == 0.0 else target + share * (self.way[0] - target)
         off = (goal - self._q)[ARM]
         moved = 0.0 if self._last is None else np.abs(target - self._last)[ARM].max()
         most = speed * elapsed + (1.0 - share) * moved
-        if self._way and self.behind(measured) > BEHIND:
+        if self.way and self.behind(measured) > BEHIND:
             # It waits for an arm that something holds up.
             most = 0.0
+        if self.way:
+            most = min(most, _MOST_PARTS * _PART)
+        whole = np.abs(off).max() <= most
+        step = off if whole else off * (most / np.abs(off).max())
         q = self._q.copy()
-        q[ARM] += off * min(1.0, most / max(np.abs(off).max(), 1e-9))
-        if len(self._way) > 1 and np.abs(q - self._way[0])[ARM].max() < _PASSED:
-            self._leg, self._way = self._way[0], self._way[1:]
+        if self.way and not self._round(q, step, measured, elapsed):
+            whole = False
+        elif not self.way:
+            q[ARM] += step
+        if whole:
+            q[ARM] = goal[ARM]
+        if len(self.way) > 1 and np.abs(q - self.way[0])[ARM].max() < _PASSED:
+            self._leg, self.way = self.way[0], self.way[1:]
         self.pose = self._reach.pose(q)
         return q
+
+    def _round(
+        self, q: np.ndarray, step: np.ndarray, measured: np.ndarray, elapsed: float
+    ) -> bool:
+        """Add a step ``(6,)`` [rad] to ``q``, or the nearest that keeps robot and object apart.
+
+        Returns:
+            True where it was the whole step.
+        """
+        parts = max(1, int(np.ceil(np.abs(step).max() / _PART)))
+        rate = min(_RATE * max(elapsed, 1e-3) / parts, 1.0)
+        posture, part, begun, free = measured.copy(), step / parts, q[ARM].copy(), True
+        for _ in range(parts):
+            posture[ARM] = q[ARM]
+            jacobian, distance = self._room.near_rows(posture)
+            most = rate * (distance - self._kept)
+            taken = part
+            if not (jacobian @ part >= -most).all():
+                fastest = np.full(len(step), max(np.abs(part).max(), _PART))
+                taken, free = nearest_velocity(jacobian, most, part, fastest), False
+            q[ARM] += taken
+        went = np.abs(q[ARM] - begun).max()
+        self.held_up = not free and bool(went < _HELD_UP * np.abs(step).max())
+        return free
 
     def along(
         self, target: np.ndarray, wish: Pose, most: float, most_turn: float, elapsed: float
@@ -122,7 +176,7 @@ class LedArm:
 
     def opening(self, measured: np.ndarray) -> np.ndarray:
         """Fingers ``(16,)`` [rad] as far as the arm has come: the way was looked at with both."""
-        goal = self._way[0]
+        goal = self.way[0]
         whole, left = (np.abs(goal - q)[ARM].max() for q in (self._leg, measured))
         share = np.clip((whole - left) / max(_OPEN_AT * whole, 1e-3), 0.0, 1.0)
         return self._leg[HAND] + share * (goal - self._leg)[HAND]

@@ -30,6 +30,7 @@ class PalmReach:
         own = robot_model.limits(side)
         self._lower, self._upper = own.lower[_ARM], own.upper[_ARM]
         self._jacobian = np.zeros((6, self.model.nv))
+        self._tips = [self.model.site(name).id for name in robot_model.TIP_FRAMES.values()]
 
     def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position ``(3,)`` [m] and rotation ``(3, 3)`` of the palm for joints ``(22,)`` [rad]."""
@@ -39,6 +40,11 @@ class PalmReach:
             self.data.xpos[self.palm].copy(),
             self.data.xmat[self.palm].reshape(3, 3).copy(),
         )
+
+    @property
+    def tips(self) -> np.ndarray:
+        """Centres of the fingertips ``(4, 3)`` [m] where the joints are as was asked for last."""
+        return self.data.site_xpos[self._tips]
 
     def solve(
         self, position: np.ndarray, rotation: np.ndarray, seed: np.ndarray, steps: int = 40

@@ -26,7 +26,6 @@ class VelocityDamper:
 
     def __init__(self, guard: Guard):
         self._guard = guard
-        self._weight = np.eye(guard.model.nv)
         self.met = ""
 
     def slide(self, position: np.ndarray, wanted: np.ndarray, fastest: np.ndarray) -> np.ndarray:
@@ -44,17 +43,31 @@ class VelocityDamper:
         most = _RATE * (distance - _KEPT)
         if (jacobian @ wanted >= -most).all():
             return wanted
-        solution, _, status, _ = daqp.solve(
-            self._weight,
-            -wanted,
-            np.ascontiguousarray(jacobian),
-            np.concatenate((fastest, np.full(len(most), np.inf))),
-            np.concatenate((-fastest, -most)),
-        )
-        if status != 1:
-            solution = np.zeros_like(wanted)
+        solution = nearest_velocity(jacobian, most, wanted, fastest)
         if np.abs(solution - wanted).max() > _TOLD:
             mask = np.zeros(len(self._guard.names), bool)
             mask[rows[jacobian @ wanted < -most]] = True
             self.met = self._guard.describe(mask)
         return solution
+
+
+def nearest_velocity(
+    jacobian: np.ndarray, most: np.ndarray, wanted: np.ndarray, fastest: np.ndarray
+) -> np.ndarray:
+    """Of all velocities ``(n,)`` at which no distance shrinks too fast, the nearest to ``wanted``;
+    zeros where there is none.
+
+    Args:
+        jacobian: ``(c, n)`` of the distances.
+        most: ``(c,)`` how fast each may shrink; negative where it must grow.
+        wanted: ``(n,)``.
+        fastest: ``(n,)`` most of each joint.
+    """
+    solution, _, status, _ = daqp.solve(
+        np.eye(len(wanted)),
+        -wanted,
+        np.ascontiguousarray(jacobian),
+        np.concatenate((fastest, np.full(len(most), np.inf))),
+        np.concatenate((-fastest, -most)),
+    )
+    return solution if status == 1 else np.zeros_like(wanted)

@@ -24,6 +24,7 @@ class Watchdog:
         self._measured: np.ndarray | None = None
         self._changed_at = -np.inf
         self._still_until = -np.inf
+        self._still = False
 
     def saw_states(self, measured: np.ndarray, now: float) -> None:
         """Joint states came, ``(n,)`` in [rad]."""
@@ -38,8 +39,11 @@ class Watchdog:
 
     def commanded(self, velocity: np.ndarray, now: float) -> None:
         """Commands at this velocity ``(n,)`` [rad/s] were sent."""
-        if np.abs(velocity).max() < _MOVING:
+        still = bool(np.abs(velocity).max() < _MOVING)
+        # After a pause of ours, too, motion is expected from the first command of it on.
+        if still or self._still:
             self._still_until = now
+        self._still = still
 
     def forgive_frozen(self, now: float) -> None:
         """Give joint states that do not change another chance."""
@@ -53,7 +57,7 @@ class Watchdog:
         """Why the joint states cannot be relied on, in words; empty where they can."""
         if self._age(self.state_at, now) > self._config.state_timeout:
             return LATE
-        since = max(self._changed_at, self._still_until)
+        since = self._moves_since(now)
         # The robot cannot be known to have stopped before it has had time to follow.
         if np.isfinite(since) and self._age(since, now) > 2.0 * self._config.state_timeout:
             return FROZEN
@@ -61,7 +65,7 @@ class Watchdog:
 
     def state_lost(self, now: float) -> bool:
         """True where joint states have been missing, or frozen, for so long that it releases."""
-        known = min(self.state_at, max(self._changed_at, self._still_until))
+        known = min(self.state_at, self._moves_since(now))
         return self._age(known, now) > self._config.state_release
 
     def target_late(self, now: float) -> bool:
@@ -72,6 +76,11 @@ class Watchdog:
     def target_lost(self, engaged_at: float, now: float) -> bool:
         """True where targets have been missing, since engagement, for so long that it releases."""
         return self._age(max(self.target_at, engaged_at), now) > self._config.release_timeout
+
+    def _moves_since(self, now: float) -> float:
+        """Since when the joint states should have changed; a robot that was told to stand still
+        since then may stand still."""
+        return now if self._still else max(self._changed_at, self._still_until)
 
     def _age(self, then: float, now: float) -> float:
         age = now - then

@@ -1,0 +1,148 @@
+"""The objects that are known, and what a plan is asked for."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from manip_control.grasp_planner import Grasp, Request
+from manip_core.primitive import KnownObject
+from manip_core.rotation import logarithm
+
+# An object that moved by so much is planned for anew [m, rad].
+_MOVED, _ROLLED = 0.01, 0.15
+# So long after a plan the next one is asked for, and after a look at a way the next [s].
+_AGAIN, _LOOK = 0.5, 0.1
+# A way that was held up is given up for one that lies so many grasps farther.
+_OTHERS = 3
+
+
+class Prospects:
+    """Times are arguments, in [s].
+
+    Attributes:
+        things: The known objects by name.
+        asked: What a plan is wanted for, or None.
+    """
+
+    def __init__(self):
+        self.things: dict[str, KnownObject] = {}
+        self.asked: Request | None = None
+        self._seen_at = -np.inf
+        self._speeds: dict[str, float] = {}
+        self._after = -np.inf
+        # Grasps of each object that something held up, as are passed over by the next plan.
+        self._failed: dict[str, int] = {}
+
+    def release(self) -> None:
+        """Nothing is wanted, and nothing has failed."""
+        self.asked, self._after, self._failed = None, -np.inf, {}
+
+    def see(self, things: list[KnownObject], now: float) -> None:
+        """Take where all known objects are; those that are not named are known no more."""
+        gap = now - self._seen_at
+        before, self.things = self.things, {thing.name: thing for thing in things}
+        self._speeds = {
+            name: float(np.linalg.norm(thing.place - before[name].place) / gap)
+            for name, thing in self.things.items()
+            if name in before and gap > 0.0
+        }
+        self._seen_at = now
+
+    def expect(self, now: float, timeout: float) -> None:
+        """Where nobody has told of objects for so long, they may be anywhere: none is known."""
+        if now - self._seen_at > timeout:
+            self.things = {}
+
+    def moved(self, planned: KnownObject) -> bool:
+        """The object is no longer where it was planned for."""
+        thing = self.things.get(planned.name)
+        if thing is None:
+            return True
+        rolled = np.linalg.norm(logarithm(thing.turn @ planned.turn.T))
+        return bool(np.linalg.norm(thing.place - planned.place) > _MOVED or rolled > _ROLLED)
+
+    def look(
+        self,
+        away: Callable[[np.ndarray], float],
+        within: float,
+        rest: float,
+        palm: tuple[np.ndarray, np.ndarray],
+        q: np.ndarray,
+        now: float,
+    ) -> None:
+        """Ask for a grasp of the nearest object, if it is time to.
+
+        Args:
+            away: How far the operator is from a place [m].
+            within: Objects that are farther are left out [m].
+            rest: Those that are faster as well [m/s].
+            palm: The operator's.
+            q: ``(22,)`` where the robot is [rad].
+            now: The present.
+        """
+        if now < self._after:
+            self.asked = None
+            return
+        near = [
+            (away(thing.place), name)
+            for name, thing in self.things.items()
+            if self._speeds.get(name, np.inf) < rest
+        ]
+        distance, name = min(near, default=(np.inf, ""))
+        if distance > within:
+            self.asked = None
+        elif self.asked is None or self.asked.name != name:
+            self.asked = self._request(self.things[name], palm, q)
+
+    def look_again(
+        self,
+        thing: KnownObject,
+        led: Grasp | None,
+        palm: tuple[np.ndarray, np.ndarray],
+        q: np.ndarray,
+        now: float,
+    ) -> None:
+        """Ask whether the way that is left to a grasp is still free, if it is time to; or for
+        another grasp of the same object, with None for the one that is ``led`` to."""
+        if self.asked is None and now >= self._after:
+            self.asked = self._request(thing, palm, q, led)
+
+    def answered(self, request: Request, grasp: Grasp | None, now: float) -> bool:
+        """A plan has come; False where it is not what is asked for."""
+        if self.asked is not request:
+            return False
+        self.asked = None
+        self._after = now + (_AGAIN if request.led is None else _LOOK)
+        if grasp is None and request.led is None:
+            self._failed.pop(request.name, None)
+        return True
+
+    def rest(self, now: float) -> None:
+        """Nothing is asked for a while."""
+        self.asked, self._after = None, now + _AGAIN
+
+    def soon(self) -> None:
+        """What comes next is asked for at once."""
+        self.asked, self._after = None, -np.inf
+
+    def held_up(self, name: str) -> None:
+        """Grasps like the last one of this object are passed over."""
+        self._failed[name] = self._failed.get(name, 0) + _OTHERS
+        self.soon()
+
+    def held(self) -> None:
+        """Something is held: what failed before has not."""
+        self._failed = {}
+
+    def _request(self, thing: KnownObject, palm, q, led: Grasp | None = None) -> Request:
+        return Request(
+            name=thing.name,
+            primitive=thing.primitive,
+            place=thing.place,
+            turn=thing.turn,
+            palm=palm[0],
+            palm_turn=palm[1],
+            q=q.copy(),
+            skip=self._failed.get(thing.name, 0),
+            led=led,
+        )
