@@ -331,6 +331,17 @@ def test_nearing_it_is_the_operators_to_the_bit_but_off_the_object():
         np.testing.assert_array_equal(told, velocity)
 
 
+def test_nearing_something_known_the_fingers_still_take_what_is_unknown():
+    rig = Rig()
+    way = rig.over + np.array([0.0, 0.0, 0.3]) - rig.palm
+    rig.go(rig.palm + 0.5 * way, 1.0, until=NEARING)
+    open_hand = rig.data.qpos[HAND].copy()
+    rig.grasping = 1.0
+    rig.wait(1.5)
+    assert rig.guide.phase in (FREE, NEARING) and rig.controller.assisting
+    assert (rig.data.qpos[HAND] - open_hand).max() > 0.1
+
+
 def test_going_away_ends_it_before_it_has_begun():
     rig = Rig()
     rig.go(rig.over, 2.0)
@@ -376,13 +387,16 @@ def test_plans_that_nobody_waits_for_are_passed_over():
     assert guide.wanted() is request
     guide.accept(request, None, 1.2)
     assert guide.wanted() is None and guide.phase == FREE
-    # Asked again after a while, not at once.
-    guide.aim(home, np.zeros(NUM_JOINTS), 1.25)
-    assert guide.wanted() is None
-    for now in (1.8, 1.85):
-        guide.see([can], now)
-    guide.aim(home, np.zeros(NUM_JOINTS), 1.9)
-    assert guide.wanted() is not None
+    # Asked again after a while, not at once; and where something has changed.
+    for at, seen, asks in ((1.25, can, False), (1.9, can, False), (2.0, moved(can), True)):
+        for now in (at - 0.1, at - 0.05):
+            guide.see([seen], now)
+        guide.aim(home, np.zeros(NUM_JOINTS), at)
+        assert (guide.wanted() is not None) == asks
+
+
+def moved(thing: KnownObject) -> KnownObject:
+    return replace(thing, place=thing.place + 0.02)
 
 
 def test_what_moves_is_not_reached_for():

@@ -7,6 +7,7 @@ from manip_core.primitive import BOX, KnownObject, Primitive
 
 BRICK = Primitive(BOX, (0.05, 0.08, 0.05))
 PALM = (np.zeros(3), np.eye(3))
+FARTHER = (np.array([0.0, 0.0, 0.04]), np.eye(3))
 Q = np.zeros(22)
 
 
@@ -29,8 +30,8 @@ class Rig:
         self.now += 0.05
         self.prospects.see(list(things), self.now)
 
-    def look(self, within: float = 0.4):
-        self.prospects.look(away, within, 0.05, PALM, Q, self.now)
+    def look(self, within: float = 0.4, palm=PALM):
+        self.prospects.look(away, within, 0.05, palm, Q, self.now)
         return self.prospects.asked
 
 
@@ -62,8 +63,14 @@ def test_it_asks_again_after_a_while_and_for_a_way_sooner():
     assert rig.prospects.answered(request, None, rig.now)
     assert rig.look() is None
     rig.now += 0.45
-    assert rig.look() is None
+    assert rig.look(palm=FARTHER) is None
     rig.now += 0.1
+    # And only where something has changed.
+    assert rig.look() is None
+    assert rig.look(palm=FARTHER) is not None
+    rig.prospects.rest(rig.now)
+    assert rig.look() is None
+    rig.now += 0.55
     assert rig.look() is not None
     rig.prospects.soon()
     led = object()

@@ -196,14 +196,18 @@ class GraspGuide:
         self._watch(target, went, elapsed)
         self._go_on(palm, self._grasps(now), self._let_go(target), now, elapsed)
         self._look(palm, now)
-        wish = self._wish(palm)
-        if wish is None and self._arm.pose is None:
+        self._share = self._led_share()
+        if self.phase == FREE and self._arm.pose is None:
             return self._assist.aim(target, velocity, now)
         if self.phase == HOLDING:
             # What has just been taken is not torn away.
             slow = float(np.clip((now - self._since) / _GENTLY, 0.05, 1.0))
             went, turned, elapsed = slow * went, slow * slow * turned, slow * elapsed
-        return self._lead(target, velocity, wish, went, turned, elapsed)
+        helped, speeds = self._lead(target, velocity, palm, went, turned, elapsed)
+        if self.phase == NEARING:
+            # Fingers may still take what nobody knows.
+            helped, speeds = self._assist.aim(helped, speeds, now)
+        return helped, speeds
 
     def _away(self, place: np.ndarray) -> float:
         """How far the operator is from a place: his grip, or a tip that comes before it [m]."""
@@ -242,7 +246,7 @@ class GraspGuide:
         share = _OPENS if self.phase == HOLDING else _OPENS_BEFORE
         return self._assist.let_go(target[HAND].reshape(4, 4), share)
 
-    def _look(self, palm: tuple, now: float) -> None:
+    def _look(self, palm: Pose, now: float) -> None:
         """Ask for a grasp of the object that the operator comes near, or for a way to it."""
         config, q = self.config, self._measured
         if self.phase == FREE and not self._assist.squeezing:
@@ -258,7 +262,7 @@ class GraspGuide:
 
     def _go_on(
         self,
-        palm: tuple,
+        palm: Pose,
         grasps: bool,
         let_go: bool,
         now: float,
@@ -268,7 +272,8 @@ class GraspGuide:
         config, grasp = self.config, self.grasp
         if self.phase == NEARING:
             away = self._away(self._thing.place)
-            if away > _PAST * config.guide_sees or self._prospects.moved(self._thing):
+            gone = away > _PAST * config.guide_sees or self._prospects.moved(self._thing)
+            if gone or self._assist.squeezing:
                 self._give_up(now)
             elif away < config.guide_reach:
                 self.phase, self._elsewhere = REACHING, False
@@ -320,7 +325,7 @@ class GraspGuide:
             if clear or now > self._since + _CLEAR_AFTER:
                 self._give_up(now)
 
-    def _note(self, palm: tuple) -> None:
+    def _note(self, palm: Pose) -> None:
         """Where the operator was nearest to the object, and how low."""
         away = float(np.linalg.norm(self._hand[0] - self.grasp.centre))
         if self._began is None:
@@ -362,7 +367,7 @@ class GraspGuide:
             )
             self._thing = replace(planned, place=thing.place)
 
-    def _leave(self, palm: tuple, now: float) -> None:
+    def _leave(self, palm: Pose, now: float) -> None:
         self._assist.release()
         self._grip.let_go()
         if self.phase != HOLDING:
@@ -375,23 +380,21 @@ class GraspGuide:
         self._arm.end()
         self._prospects.rest(now)
 
-    def _wish(self, palm: tuple) -> Pose | None:
-        """Where the palm should be; None for where the operator has it."""
+    def _led_share(self) -> float:
+        """How much of the target is not the operator's, 0 to 1."""
+        if self.phase in (FREE, NEARING):
+            return 0.0
+        if self.phase != REACHING:
+            return 1.0
+        near, far = self.config.guide_near, self.config.guide_reach
+        share = np.clip((far - self._away(self.grasp.centre)) / (far - near), 0.0, 1.0)
+        # It goes back only when he has gone away: on the way back to a hand that is at the object,
+        # it would be in the way.
+        return max(self._share, self._hurry, float(share * share * (3.0 - 2.0 * share)))
+
+    def _wish(self, palm: Pose) -> Pose:
+        """Where the palm should be from the time on that he grasps."""
         grasp = self.grasp
-        if self.phase == FREE:
-            self._share = 0.0
-            return None
-        if self.phase == NEARING:
-            return palm
-        if self.phase == REACHING:
-            away = self._away(grasp.centre)
-            near, far = self.config.guide_near, self.config.guide_reach
-            share = float(np.clip((far - away) / (far - near), 0.0, 1.0))
-            # It goes back only when he has gone away: on the way back to a hand that is at the
-            # object, it would be in the way.
-            self._share = max(self._share, self._hurry, share * share * (3.0 - 2.0 * share))
-            return palm
-        self._share = 1.0
         if self.phase in (ENTERING, CLOSING):
             return grasp.before + self._in * grasp.approach, grasp.rotation
         # As the operator has moved since he was nearest; as he leaves, the more the farther it has
@@ -407,18 +410,19 @@ class GraspGuide:
         self,
         target: np.ndarray,
         velocity: np.ndarray,
-        wish: tuple | None,
+        palm: Pose,
         went: float,
         turned: float,
         elapsed: float,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A step of the led palm towards the wish, or back to the operator's."""
+        """A step of the led palm, or back to the operator's."""
         config, arm = self.config, self._arm
         if self.phase in (FREE, NEARING, REACHING):
             q = arm.towards(target, self._share, config.guide_joint_speed, self._measured, elapsed)
         else:
             most = config.guide_speed * elapsed + went
-            q = arm.along(target, wish, most, self._most_turn(turned, elapsed), elapsed)
+            most_turn = self._most_turn(turned, elapsed)
+            q = arm.along(target, self._wish(palm), most, most_turn, elapsed)
         helped, speeds = target.copy(), velocity.copy()
         if self.phase == NEARING and (q[ARM] == target[ARM]).all():
             arm.take(q, target, elapsed)

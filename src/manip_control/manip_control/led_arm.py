@@ -122,9 +122,7 @@ class LedArm:
         self.pose = self._reach.pose(q)
         return q
 
-    def _round(
-        self, q: np.ndarray, step: np.ndarray, measured: np.ndarray, elapsed: float
-    ) -> bool:
+    def _round(self, q: np.ndarray, step: np.ndarray, measured: np.ndarray, elapsed: float) -> bool:
         """Add a step ``(6,)`` [rad] to ``q``, or the nearest that keeps robot and object apart.
 
         Returns:

@@ -12,6 +12,8 @@ from manip_core.rotation import logarithm
 _MOVED, _ROLLED = 0.01, 0.15
 # So long after a plan the next one is asked for, and after a look at a way the next [s].
 _AGAIN, _LOOK = 0.5, 0.1
+# A plan would be the last one over again where palm, robot and object have moved by less [m, rad].
+_PALM_MOVED, _PALM_TURNED, _JOINTS = 0.03, 0.2, 0.1
 # A way that was held up is given up for one that lies so many grasps farther.
 _OTHERS = 3
 
@@ -30,12 +32,13 @@ class Prospects:
         self._seen_at = -np.inf
         self._speeds: dict[str, float] = {}
         self._after = -np.inf
+        self._last: Request | None = None
         # Grasps of each object that something held up, as are passed over by the next plan.
         self._failed: dict[str, int] = {}
 
     def release(self) -> None:
         """Nothing is wanted, and nothing has failed."""
-        self.asked, self._after, self._failed = None, -np.inf, {}
+        self.asked, self._last, self._after, self._failed = None, None, -np.inf, {}
 
     def see(self, things: list[KnownObject], now: float) -> None:
         """Take where all known objects are; those that are not named are known no more."""
@@ -92,7 +95,7 @@ class Prospects:
         if distance > within:
             self.asked = None
         elif self.asked is None or self.asked.name != name:
-            self.asked = self._request(self.things[name], palm, q)
+            self._ask(self._request(self.things[name], palm, q))
 
     def look_again(
         self,
@@ -105,7 +108,7 @@ class Prospects:
         """Ask whether the way that is left to a grasp is still free, if it is time to; or for
         another grasp of the same object, with None for the one that is ``led`` to."""
         if self.asked is None and now >= self._after:
-            self.asked = self._request(thing, palm, q, led)
+            self._ask(self._request(thing, palm, q, led))
 
     def answered(self, request: Request, grasp: Grasp | None, now: float) -> bool:
         """A plan has come; False where it is not what is asked for."""
@@ -113,17 +116,19 @@ class Prospects:
             return False
         self.asked = None
         self._after = now + (_AGAIN if request.led is None else _LOOK)
-        if grasp is None and request.led is None:
-            self._failed.pop(request.name, None)
+        if request.led is None:
+            self._last = request
+            if grasp is None:
+                self._failed.pop(request.name, None)
         return True
 
     def rest(self, now: float) -> None:
         """Nothing is asked for a while."""
-        self.asked, self._after = None, now + _AGAIN
+        self.asked, self._last, self._after = None, None, now + _AGAIN
 
     def soon(self) -> None:
         """What comes next is asked for at once."""
-        self.asked, self._after = None, -np.inf
+        self.asked, self._last, self._after = None, None, -np.inf
 
     def held_up(self, name: str) -> None:
         """Grasps like the last one of this object are passed over."""
@@ -133,6 +138,12 @@ class Prospects:
     def held(self) -> None:
         """Something is held: what failed before has not."""
         self._failed = {}
+
+    def _ask(self, request: Request) -> None:
+        last = self._last
+        if request.led is None and last is not None and _alike(request, last):
+            return
+        self.asked = request
 
     def _request(self, thing: KnownObject, palm, q, led: Grasp | None = None) -> Request:
         return Request(
@@ -146,3 +157,16 @@ class Prospects:
             skip=self._failed.get(thing.name, 0),
             led=led,
         )
+
+
+def _alike(one: Request, other: Request) -> bool:
+    """A plan for one is as good as for the other."""
+    return bool(
+        one.name == other.name
+        and one.skip == other.skip
+        and np.linalg.norm(one.place - other.place) < _MOVED
+        and np.linalg.norm(logarithm(one.turn @ other.turn.T)) < _ROLLED
+        and np.linalg.norm(one.palm - other.palm) < _PALM_MOVED
+        and np.linalg.norm(logarithm(one.palm_turn @ other.palm_turn.T)) < _PALM_TURNED
+        and np.abs(one.q - other.q).max() < _JOINTS
+    )
