@@ -16,6 +16,7 @@ from manip_training.action.scenes import AHEAD, SceneDraw
 from manip_training.action.sight import Sight, SightConfig
 from manip_training.data.cache import mixed_seed
 from manip_training.descent import descend
+from manip_training.weights_file import read_weights, restored
 
 # Files of networks that were told less.
 _EARLIER = tuple(f"manip-action-{number}" for number in (1, 2, 3))
@@ -118,14 +119,8 @@ def load(path: str | Path) -> ActionNetwork:
     Raises:
         ValueError: It is no such file.
     """
-    with np.load(path) as file:
-        held = {name: file[name] for name in file.files}
-    if str(held.pop("format", "")) not in (FORMAT, *_EARLIER):
-        raise ValueError(f"{path} is no file of action weights: it is not a {FORMAT}")
-    sizes = {
-        name: int(held.pop(f"config/{name}", default))
-        for name, default in TemporalConfig().to_dict().items()
-    }
+    sizes = TemporalConfig().to_dict()
+    _, sizes, held = read_weights(path, "action", (FORMAT, *_EARLIER), sizes)
     held.pop("frequencies")
     network = ActionNetwork(TemporalConfig(**sizes))
     for name, size in ACTION_TOLD.items():
@@ -133,8 +128,7 @@ def load(path: str | Path) -> ActionNetwork:
         new = np.zeros((len(first), size - first.shape[1]), first.dtype)
         held[f"embed.{name}.0.weight"] = np.concatenate((first, new), 1)
     held.setdefault("rule.weight", network.rule.weight.detach().numpy())
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
-    return network.eval()
+    return restored(network, held)
 
 
 def save(network: ActionNetwork, path: str | Path) -> None:

@@ -31,6 +31,7 @@ from manip_training.temporal.objective import (
 )
 from manip_training.temporal.observer import Observer, ObserverConfig
 from manip_training.temporal.watched import Glimpses, Watched
+from manip_training.weights_file import read_weights, restored
 
 # Of files from which training may still go on.
 _EARLIER = "manip-temporal-2"
@@ -199,12 +200,8 @@ def load(path: str | Path) -> TemporalFusion:
     Raises:
         ValueError: It is no such file.
     """
-    with np.load(path) as file:
-        held = {name: file[name] for name in file.files}
-    kind = str(held.pop("format", ""))
-    if kind not in (FORMAT, _EARLIER):
-        raise ValueError(f"{path} is no file of temporal weights: it is not a {FORMAT}")
-    sizes = {name: int(held.pop(f"config/{name}")) for name in TemporalConfig().to_dict()}
+    sizes = TemporalConfig().to_dict()
+    kind, sizes, held = read_weights(path, "temporal", (FORMAT, _EARLIER), sizes)
     held.pop("frequencies")
     if kind == _EARLIER:
         first = ANSWERS["correction"]
@@ -215,9 +212,7 @@ def load(path: str | Path) -> TemporalFusion:
         rest = rows[first + NUM_KEYPOINTS + 2 :]
         rows = np.concatenate((rows[:first], joints, across, joints, along, rest))
         held |= {name: held[name][rows] for name in ("answer.weight", "answer.bias")}
-    network = TemporalFusion(TemporalConfig(**sizes))
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in held.items()})
-    return network.eval()
+    return restored(TemporalFusion(TemporalConfig(**sizes)), held)
 
 
 def save(network: TemporalFusion, path: str | Path) -> None:

@@ -12,6 +12,7 @@ from manip_model.transition_features import FORMAT, features
 from manip_training.descent import descend
 from manip_training.transition.gaps import GapConfig, Gaps
 from manip_training.transition.objective import transition_losses
+from manip_training.weights_file import read_weights, restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +66,6 @@ def load(path: str | Path) -> TransitionNetwork:
         FileNotFoundError: It is not there.
         ValueError: It is no such file.
     """
-    with np.load(path, allow_pickle=False) as file:
-        held = dict(file)
-    if str(held.pop("format", "")) != FORMAT:
-        raise ValueError(f"{path} is no file of transition weights: it is not a {FORMAT}")
-    sizes = {name: int(held.pop(f"config/{name}")) for name in TransitionConfig().to_dict()}
-    network = TransitionNetwork(TransitionConfig(**sizes))
-    weights = {name: torch.from_numpy(value).float() for name, value in held.items()}
-    network.load_state_dict(weights)
-    return network.eval()
+    empty = TransitionConfig().to_dict()
+    _, sizes, held = read_weights(path, "transition", (FORMAT,), empty)
+    return restored(TransitionNetwork(TransitionConfig(**sizes)), held)
