@@ -1,8 +1,8 @@
 """Everything the README states, measured: prints one table and writes ``bench.json``.
 
 ``python tests/bench/run.py [video] [clip] [retarget] [setup] [model] [overfit] [render] [training]
-[small] [inference]``, all by default; and ``temporal``, ``transition``, ``action``, ``grasp``
-and ``physics``, by name alone.
+[small] [inference]``, all by default; and ``temporal``, ``transition``, ``action``, ``grasp``,
+``approach`` and ``physics``, by name alone.
 Figures of parts that are not run again keep their last value in ``bench.json``. Those of networks
 and physics go to ``docs/measured`` as well, where ``manip report`` finds them.
 """
@@ -74,7 +74,7 @@ REACH = {
 }
 
 # Not among those that are run where none is named: they take long, or need what few have.
-BY_NAME = ("temporal", "transition", "action", "grasp", "physics")
+BY_NAME = ("temporal", "transition", "action", "grasp", "approach", "physics")
 # Alone, these run on one thread, as the graph's nodes do: numpy's threads wait for each other where
 # others use the machine.
 ONE_THREAD = {"temporal", "action"}
@@ -90,6 +90,7 @@ REPORTED = {
     "transition": "seeds 50000, 60000 and 60001",
     "action": "seeds 20000 to 20002",
     "grasp": "seed 0",
+    "approach": "seeds 0 to 9",
     "physics": "seed 0",
 }
 
@@ -167,6 +168,11 @@ def parts() -> dict:
 
         return measure_action()
 
+    def approach():
+        from bench_approach import measure_approach
+
+        return measure_approach()
+
     def grasp():
         from bench_grasp import CONTESTANTS, RENDERED, measure_grasp
 
@@ -196,6 +202,7 @@ def parts() -> dict:
             "transition": transition,
             "action": action,
             "grasp": grasp,
+            "approach": approach,
             "physics": physics,
         },
     }
