@@ -40,13 +40,15 @@ def reach() -> PalmReach:
 
 
 @cache
-def world(can: Primitive = CAN) -> mujoco.MjModel:
-    """The robot, its table, and a can of 200 g that does not creep in a grip."""
+def world(can: Primitive = CAN, others: tuple[tuple[str, Primitive], ...] = ()) -> mujoco.MjModel:
+    """The robot, its table, a can of 200 g that does not creep in a grip, and other things."""
     spec = robot_model.robot_spec()
     scene.add_table(spec)
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio, spec.option.noslip_iterations = 10.0, 5
     can.add_to(spec, "can", mass=0.2, condim=4, friction=[1.0, 0.01, 0.0005])
+    for name, shape in others:
+        shape.add_to(spec, name, mass=0.1, condim=4, friction=[1.0, 0.01, 0.0005])
     for key in spec.keys:
         spec.delete(key)
     return spec.compile()
@@ -61,12 +63,20 @@ class Rig:
         guide: GuideConfig = GUIDE,
         can: Primitive = CAN,
         place: tuple[float, float] = (0.6, -0.1),
+        others: dict[str, tuple[Primitive, tuple[float, float]]] | None = None,
     ):
+        """``others`` are further things by name, and where they stand [m]."""
+        others = others or {}
+        self.shapes = {"can": can} | {name: shape for name, (shape, _) in others.items()}
         self.can = can
-        self.model, self.data = world(can), mujoco.MjData(world(can))
+        self.model = world(can, tuple((name, shape) for name, (shape, _) in others.items()))
+        self.data = mujoco.MjData(self.model)
         home = robot_model.home()
         self.data.qpos[:NUM_JOINTS], self.data.ctrl[:] = home, home
         self.data.qpos[NUM_JOINTS : NUM_JOINTS + 3] = (*place, can.half[2])
+        for row, (shape, there) in enumerate(others.values(), 1):
+            first = NUM_JOINTS + 7 * row
+            self.data.qpos[first : first + 3] = (*there, shape.half[2])
         mujoco.mj_forward(self.model, self.data)
         self.body = self.model.body("can").id
         self.controller = Controller.for_robot(
@@ -83,10 +93,8 @@ class Rig:
         self.now += PERIOD
         controller, data = self.controller, self.data
         controller.on_joint_states(JOINT_NAMES, data.qpos[:NUM_JOINTS], self.now)
-        place, turn = data.xpos[self.body].copy(), data.xmat[self.body].reshape(3, 3).copy()
-        can = KnownObject(name="can", primitive=self.can, place=place, turn=turn)
         if self.shows:
-            controller.on_objects([can], self.now)
+            controller.on_objects(self.things(), self.now)
         self.plan()
         if controller.mode == ENGAGED:
             controller.on_target(JOINT_NAMES, self.target, self.now - 0.03, 1.0, self.now)
@@ -104,6 +112,15 @@ class Rig:
         if command is not None:
             data.ctrl[:] = command.positions
         mujoco.mj_step(self.model, data, SUBSTEPS)
+
+    def things(self) -> list[KnownObject]:
+        """What stands on the table."""
+        found = []
+        for name, shape in self.shapes.items():
+            body = self.data.body(name)
+            turn = body.xmat.reshape(3, 3).copy()
+            found.append(KnownObject(name=name, primitive=shape, place=body.xpos.copy(), turn=turn))
+        return found
 
     def plan(self) -> None:
         if (request := self.controller.grasp_wanted()) is not None:

@@ -77,7 +77,8 @@ class Spoken:
 
 
 def measure_action() -> dict[str, float]:
-    """Seen with an estimator's errors, exactly, and without objects: share of grasps whose type and
+    """Seen with an estimator's errors, with those and the size of all things, exactly, and without
+    objects: share of grasps whose type and
     onset are right, and each by itself; grasps that were none, a minute; cost; real hands.
 
     ``_rule_``: of the labels' own rule on what is seen. ``_any_``: of all stored grasps as often as
@@ -92,6 +93,7 @@ def measure_action() -> dict[str, float]:
     network = load(find(SHIPPED))
     for name, config in (
         ("action", SightConfig(smoothed=0.0, shown=1.0)),
+        ("action_sized", SightConfig(smoothed=0.0, shown=1.0, sized=1.0, size=0.0)),
         ("action_exact", EXACT),
         ("action_unseen", SightConfig(smoothed=0.0, shown=0.0)),
     ):

@@ -21,7 +21,7 @@ from manip_control.grip import opposing
 from manip_control.guard import GuardConfig
 from manip_control.guide_config import GuideConfig
 from manip_core import robot_model
-from manip_core.primitive import KnownObject
+from manip_core.primitive import BOX, KnownObject, Primitive
 from manip_core.robot_model import NUM_JOINTS
 
 
@@ -188,6 +188,39 @@ def test_nearing_something_known_the_fingers_still_take_what_is_unknown():
     rig.wait(1.5)
     assert rig.guide.phase in (FREE, NEARING) and rig.controller.assisting
     assert (rig.data.qpos[HAND] - open_hand).max() > 0.1
+
+
+def test_who_passes_by_one_thing_to_another_gets_that_and_moves_neither():
+    cube = Primitive(BOX, (0.052, 0.052, 0.052))
+    others = {"cube": (cube, (0.42, -0.34))}
+    rig = Rig(others=others)
+    names, stood = [], rig.data.body("cube").xpos.copy()
+    rig.go(rig.over + np.array([0.0, 0.03, 0.1]), 2.0)
+    names.append(rig.guide._thing.name)
+    target = stood - rig.rotation @ opposition().centre
+    rig.go(target + np.array([0.0, 0.03, 0.05]), 2.0)
+    rig.wait(2.0)
+    assert rig.guide.phase == REACHING
+    names.append(rig.guide._thing.name)
+    assert names == ["can", "cube"]
+    np.testing.assert_allclose(rig.data.xpos[rig.body], (0.6, -0.1, CAN.half[2]), atol=1e-3)
+    np.testing.assert_allclose(rig.data.body("cube").xpos, stood, atol=1e-3)
+    rig.grasping = 1.0
+    rig.wait(4.0, until=HOLDING)
+    rig.by(0.0, 0.0, 0.2, seconds=4.0)
+    assert rig.guide.phase == HOLDING and rig.data.body("cube").xpos[2] > 0.15
+    np.testing.assert_allclose(rig.data.xpos[rig.body], (0.6, -0.1, CAN.half[2]), atol=1e-3)
+
+
+def test_who_grasps_one_thing_is_not_turned_to_another():
+    rig = Rig(others={"cube": (Primitive(BOX, (0.052, 0.052, 0.052)), (0.42, -0.34))})
+    rig.go(rig.over + np.array([0.0, 0.0, 0.05]), 1.0)
+    assert rig.guide._thing.name == "can"
+    rig.grasping = 1.0
+    rig.by(-0.15, -0.18, 0.0, seconds=0.6)
+    assert rig.guide._thing.name == "can"
+    rig.wait(6.0, until=HOLDING)
+    assert rig.guide.phase == HOLDING and rig.guide._thing.name == "can"
 
 
 def test_going_away_ends_it_before_it_has_begun():

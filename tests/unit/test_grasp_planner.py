@@ -11,7 +11,7 @@ from manip_control.object_room import ObjectRoom
 from manip_control.opposition import WIDE
 from manip_control.palm_reach import PalmReach
 from manip_core import robot_model
-from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, Primitive
+from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, KnownObject, Primitive
 from manip_core.rotation import angle, exponential
 
 CAN = Primitive(CYLINDER, (0.066, 0.066, 0.1))
@@ -82,10 +82,10 @@ def test_a_plan_is_in_reach_and_touches_nothing(primitive):
     at, found = reach().solve(grasp.position, grasp.rotation, before)
     assert found
     room = ObjectRoom()
-    room.put(primitive, wanted.place, wanted.turn)
+    room.put([wanted.thing])
     assert not room.touches(at) and not room.touches(before)
     # The same posture, with the object moved into the palm, is seen to touch.
-    room.put(primitive, grasp.position, wanted.turn)
+    room.put([replace(wanted.thing, place=grasp.position)])
     assert room.touches(at)
 
 
@@ -105,6 +105,21 @@ def test_what_lies_low_is_grasped_from_above_with_the_tips_over_the_table():
         grasp = planner().plan(wanted)
         assert grasp.approach[2] < -0.9 and grasp.centre[2] > robot_model.TIP_RADIUS
         assert grasp.gap == pytest.approx(0.018)
+
+
+def test_nothing_is_grasped_through_what_stands_beside_it():
+    free = planner().plan(request())
+    place = free.position + 0.06 * free.rotation[:, 2]
+    wall = KnownObject(
+        name="wall", primitive=Primitive(BOX, (0.04, 0.04, 0.1)), place=place, turn=np.eye(3)
+    )
+    wanted = request(others=(wall,))
+    beside = planner().plan(wanted)
+    assert beside is not None and np.abs(beside.position - free.position).max() > 1e-3
+    room = ObjectRoom()
+    room.put([wanted.thing, wall])
+    assert not room.touches(beside.way[-1])
+    assert room.touches(reach().solve(free.position, free.rotation, free.way[-1])[0])
 
 
 def test_out_of_reach_there_is_no_plan():

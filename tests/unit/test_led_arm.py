@@ -30,9 +30,10 @@ class Rig:
             name="can", primitive=CAN, place=palm + np.array((ahead, along, up)), turn=np.eye(3)
         )
         self.room = ObjectRoom()
-        self.room.put(CAN, thing.place, thing.turn)
+        self.room.put([thing])
         self.arm = LedArm(reach, ObjectRoom())
-        self.arm.begin((self.end,), thing, HOME)
+        self.arm.begin((self.end,), HOME)
+        self.arm.keep_off([thing])
 
     def go(self, target: np.ndarray, share: float, seconds: float) -> np.ndarray:
         """Postures ``(n, 22)`` on the way."""
@@ -106,3 +107,22 @@ def test_without_a_way_the_operator_is_followed_to_the_bit():
     rig.arm.end()
     said = rig.go(rig.middle, 0.0, 2.0)
     np.testing.assert_array_equal(said[-1][ARM], rig.middle[ARM])
+
+
+def test_an_arm_that_stands_while_it_should_come_is_told():
+    rig = Rig(-0.1, 0.1)
+    # Nothing moves it: it is far behind soon, and no longer led on.
+    for _ in range(100):
+        helped = rig.arm.towards(HOME, 1.0, SPEED, HOME, PERIOD)
+        rig.arm.take(helped, HOME, PERIOD)
+        stands = rig.arm.stands(HOME, PERIOD)
+    assert stands and 0.3 < rig.arm.behind(HOME) < 0.4
+    # A little behind, it is given a while.
+    told, near = [], helped.copy()
+    near[ARM] -= 0.1
+    for _ in range(100):
+        told.append(rig.arm.stands(near, PERIOD))
+    assert not any(told[:55]) and all(told[70:])
+    # Who moves is not held up, and who is there does not have to.
+    assert not any(rig.arm.stands(near + 0.02 * np.sin(k), PERIOD) for k in range(1, 100))
+    assert not any(rig.arm.stands(helped, PERIOD) for _ in range(100))

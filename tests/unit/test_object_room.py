@@ -1,13 +1,12 @@
 """Distances from a known object: as MuJoCo's own, with true gradients; and who meets whom."""
 
-import mujoco
 import numpy as np
 import pytest
 
 from manip_control.object_room import FAR, ObjectRoom
 from manip_control.opposition import Opposition
 from manip_control.palm_reach import PalmReach
-from manip_core.primitive import BOX, CAPSULE, CYLINDER, Primitive
+from manip_core.primitive import BOX, CAPSULE, CYLINDER, KnownObject, Primitive
 from manip_core.robot_model import home
 from manip_core.rotation import exponential
 
@@ -15,12 +14,18 @@ HOME = home()
 HAND = slice(6, 22)
 
 
+def thing(shape: Primitive, place: np.ndarray, turn: np.ndarray | None = None, name="it"):
+    return KnownObject(
+        name=name, primitive=shape, place=place, turn=np.eye(3) if turn is None else turn
+    )
+
+
 def before(gap: float, shape: Primitive, turn=(0.0, 0.0, 0.0)) -> ObjectRoom:
     """An object so far before the palm."""
     palm, rotation = PalmReach().pose(HOME)
     room = ObjectRoom()
     place = palm + rotation @ (0.015 + gap + shape.half[0], 0.0, 0.05)
-    room.put(shape, place, exponential(np.array(turn)) @ rotation)
+    room.put([thing(shape, place, exponential(np.array(turn)) @ rotation)])
     return room
 
 
@@ -31,9 +36,9 @@ def test_the_distance_is_that_of_the_nearest_part():
     room = ObjectRoom()
     for gap in (0.03, 0.01, -0.005):
         # Straight over the middle finger's tip, a ball of 12 mm.
-        room.put(ball, tip.tips[1] + (0.0, 0.0, 0.012 + gap + 0.02), np.eye(3))
+        room.put([thing(ball, tip.tips[1] + (0.0, 0.0, 0.012 + gap + 0.02))])
         assert room.distance(HOME) == pytest.approx(gap, abs=3e-4)
-    room.put(ball, tip.tips[1] + (0.0, 0.0, 0.2), np.eye(3))
+    room.put([thing(ball, tip.tips[1] + (0.0, 0.0, 0.2))])
     assert room.distance(HOME) == FAR and not len(room.near_rows(HOME)[1])
 
 
@@ -82,10 +87,17 @@ def test_fingers_among_themselves_do_not_block_a_way():
     assert room.is_clear(crossed, 0.02)
 
 
-def test_one_room_takes_one_object_after_another():
-    room = before(0.01, Primitive(BOX, (0.06, 0.05, 0.1)))
-    near = room.distance(HOME)
-    palm, _ = PalmReach().pose(HOME)
-    room.put(Primitive(CYLINDER, (0.06, 0.06, 0.1)), palm + np.array((0.5, 0.5, 0.0)), np.eye(3))
-    assert room.distance(HOME) == FAR > near
-    assert isinstance(room._model, mujoco.MjModel)
+def test_the_nearest_of_several_counts_and_what_is_gone_does_not():
+    can, box = Primitive(CYLINDER, (0.06, 0.06, 0.1)), Primitive(BOX, (0.06, 0.05, 0.1))
+    palm, rotation = PalmReach().pose(HOME)
+    near = thing(can, palm + rotation @ (0.075, 0.0, 0.05), rotation, "z")
+    far = thing(box, palm + np.array((0.5, 0.5, 0.0)), name="a")
+    room = ObjectRoom()
+    for things in ([near, far], [far, near], [near]):
+        room.put(things)
+        assert 0.0 < room.distance(HOME) < 0.02
+        assert len(room.near_rows(HOME)[1])
+    room.put([far])
+    assert room.distance(HOME) == FAR and room.is_clear(HOME, 0.02)
+    room.put([])
+    assert room.distance(HOME) == FAR and not room.touches(HOME)

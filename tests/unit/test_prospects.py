@@ -31,7 +31,8 @@ class Rig:
         self.prospects.see(list(things), self.now)
 
     def look(self, within: float = 0.4, palm=PALM):
-        self.prospects.look(away, within, 0.05, palm, Q, self.now)
+        _, name = self.prospects.nearest(away, within, 0.05)
+        self.prospects.look(name, palm, Q, self.now)
         return self.prospects.asked
 
 

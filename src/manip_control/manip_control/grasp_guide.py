@@ -34,7 +34,7 @@ from manip_control.assist_config import AssistConfig, GraspIntent
 from manip_control.grasp_planner import STANDOFF, Grasp, Request
 from manip_control.grip import Grip
 from manip_control.guide_config import GuideConfig
-from manip_control.led_arm import ARM, BEHIND, LedArm, Pose
+from manip_control.led_arm import ARM, LedArm, Pose
 from manip_control.object_room import ObjectRoom
 from manip_control.opposition import Opposition
 from manip_control.palm_reach import PalmReach
@@ -51,14 +51,16 @@ _BEFORE, _BEFORE_TURNED = 0.02, 0.15
 _GENTLY = 1.2
 # It rests there for so long before the hand closes; where it does not come so near, so long [s].
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
-# A way that keeps the arm so far behind (a share of what it may be) is given up after so long [s].
-_FAR_BEHIND, _HELD_UP = 0.8, 0.3
+# A way that holds up the arm is given up after so long [s].
+_HELD_UP = 0.3
 # While the palm goes in, a grasp goes with an object that is moved, between these [m].
 _NUDGED, _SHOVED = 0.001, 0.04
 # A tip that is so much nearer than the grip counts as it [m]: straight fingers come first.
 _AHEAD = 0.1
 # How much farther he may be, in a hurry.
 _FARTHER = 2.0
+# He turns to another object where that is nearer by so much [m].
+_NEARER_BY = 0.04
 # An object is passed by so many times the distance at which it is seen.
 _PAST = 1.1
 # The palm draws back when fingers have opened by so much [m].
@@ -155,27 +157,25 @@ class GraspGuide:
         if not self._prospects.answered(request, grasp, now):
             return
         if request.led is not None:
-            same = self.phase == REACHING and request.led.position is self.grasp.position
-            if same and grasp is not None and grasp.way is not request.led.way:
-                self._arm.begin(grasp.way, self._thing, self._measured)
+            if self.phase == REACHING and request.led.position is self.grasp.position:
+                if grasp is not None and grasp.way is not request.led.way:
+                    self._arm.begin(grasp.way, self._measured)
+                self._arm.keep_off((request.thing, *request.others))
             return
-        if self.phase not in (FREE, NEARING, REACHING):
+        other = self.phase == REACHING and request.name != self._thing.name
+        if self.phase not in (FREE, NEARING, REACHING) or (other and self._hurry):
             return
         if grasp is None:
             self._elsewhere = False
             if self.phase == NEARING:
                 self._give_up(now)
             return
-        self._thing = KnownObject(
-            name=request.name,
-            primitive=request.primitive,
-            place=request.place,
-            turn=request.turn,
-        )
+        self._thing = request.thing
         self.grasp, self._held_up, self._elsewhere = grasp, 0.0, False
         self._grip.reach(grasp.opened, grasp.opposition)
-        self._arm.begin(grasp.way, self._thing, self._measured)
-        if self.phase != REACHING:
+        self._arm.begin(grasp.way, self._measured)
+        self._arm.keep_off((request.thing, *request.others))
+        if self.phase != REACHING or other:
             self.phase, self._hurry, self._share = NEARING, 0.0, 0.0
             self._began, self._nearest = None, np.inf
 
@@ -248,17 +248,22 @@ class GraspGuide:
 
     def _look(self, palm: Pose, now: float) -> None:
         """Ask for a grasp of the object that the operator comes near, or for a way to it."""
-        config, q = self.config, self._measured
-        if self.phase == FREE and not self._assist.squeezing:
+        config, prospects, q = self.config, self._prospects, self._measured
+        if self._assist.squeezing or self.phase not in (FREE, NEARING, REACHING):
             # A hand that holds something unknown is not opened for something known.
-            within, rest = config.guide_sees, config.guide_rest
-            self._prospects.look(self._away, within, rest, palm, q, now)
-        elif self.phase == NEARING:
-            self._prospects.look_again(self._thing, None, palm, q, now)
-        elif self.phase == REACHING:
-            # The operator goes on while he is led, and draws the hand off its way.
-            led = None if self._elsewhere else replace(self.grasp, way=self._arm.way)
-            self._prospects.look_again(self._thing, led, palm, q, now)
+            return
+        away, name = prospects.nearest(self._away, config.guide_sees, config.guide_rest)
+        if self.phase != REACHING:
+            prospects.look(name, palm, q, now)
+            return
+        nearer = away < self._away(self._thing.place) - _NEARER_BY
+        if nearer and name != self._thing.name and not self._hurry:
+            prospects.look(name, palm, q, now)
+            if prospects.asked is not None:
+                return
+        # The operator goes on while he is led, and draws the hand off its way.
+        led = None if self._elsewhere else replace(self.grasp, way=self._arm.way)
+        prospects.look_again(self._thing, led, palm, q, now)
 
     def _go_on(
         self,
@@ -285,8 +290,7 @@ class GraspGuide:
                 self._hurry, self._since = 1.0, now
                 self._assist.release()
             self._note(palm)
-            behind = self._arm.behind(self._measured) > _FAR_BEHIND * BEHIND
-            held_up = behind or self._arm.held_up
+            held_up = self._arm.stands(self._measured, elapsed) or self._arm.held_up
             self._held_up = self._held_up + elapsed if held_up else 0.0
             # Who has grasped and lifts his hand already has the robot go on, or opens it.
             waits = self._hurry and now < self._since + config.guide_patience

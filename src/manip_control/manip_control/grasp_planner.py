@@ -16,7 +16,7 @@ from manip_control.object_room import ObjectRoom
 from manip_control.opposition import FRICTION, STYLES, WIDE, Opposition, Style
 from manip_control.palm_reach import PalmReach
 from manip_core.hand import RIGHT
-from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, WALL, Primitive
+from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, WALL, KnownObject, Primitive
 from manip_core.robot_model import ARM_JOINTS, TIP_RADIUS
 from manip_core.rotation import angle
 
@@ -102,6 +102,7 @@ class Request:
         q: ``(22,)`` where the robot is [rad].
         skip: So many grasps that could be done are passed over: they were tried.
         led: The grasp that is led to already, with what is left of its way: only that is wanted.
+        others: What else is known to stand about; nothing is grasped through it.
     """
 
     name: str
@@ -113,6 +114,14 @@ class Request:
     q: np.ndarray
     skip: int = 0
     led: Grasp | None = None
+    others: tuple[KnownObject, ...] = ()
+
+    @property
+    def thing(self) -> KnownObject:
+        """What is to be grasped."""
+        return KnownObject(
+            name=self.name, primitive=self.primitive, place=self.place, turn=self.turn
+        )
 
 
 class GraspPlanner:
@@ -133,7 +142,7 @@ class GraspPlanner:
         Returns:
             A grasp; the one that is led to with a way from where the robot is, None for no way.
         """
-        self._room.put(request.primitive, request.place, request.turn)
+        self._room.put((request.thing, *request.others))
         if request.led is not None:
             return self._again(request.led, request)
         skip += request.skip
@@ -232,7 +241,7 @@ class GraspPlanner:
         return (raised, above, before) if free and self._is_free(raised, above) else None
 
     def _is_free(self, start: np.ndarray, end: np.ndarray) -> bool:
-        """Nothing of the robot meets object or table between two postures."""
+        """Nothing of the robot meets objects or table between two postures."""
         shares = np.linspace(0.0, 1.0, _WAY + 1)[1:, None]
         return all(self._room.is_clear(q, CLEAR) for q in (1.0 - shares) * start + shares * end)
 

@@ -1,5 +1,7 @@
 """The arm of a hand that is led: its joints on a way that was looked at, its palm on a line."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from manip_control.assist import HAND
@@ -12,7 +14,10 @@ from manip_core.rotation import exponential, logarithm
 
 ARM = slice(0, len(ARM_JOINTS))
 # It is no farther ahead of the real one than this [rad].
-BEHIND = 0.35
+_BEHIND = 0.35
+# A real arm that is so far behind is held up; or so far, where it has moved by less than this
+# [rad] for so long [s].
+_FAR_BEHIND, _LAGS, _STOOD, _STANDS = 0.28, 0.08, 0.01, 0.5
 # A posture on the way was passed: so near to it [rad].
 _PASSED = 0.15
 # Fingers are where they should be after this share of the arm's way.
@@ -24,7 +29,7 @@ _FASTEST = 2.5
 # Share of the led joints' speed that is told ahead, as the predictor has it.
 _AHEAD = 0.5
 _STEPS = 3
-# On its way it keeps so far from the object [m]; comes nearer by so much of what is left of that a
+# On its way it keeps so far from objects [m]; comes nearer by so much of what is left of that a
 # second; and is held up where less than this share of its step remains.
 _KEPT, _RATE, _HELD_UP = 0.02, 10.0, 0.1
 # Longer steps are looked at in parts, and not longer than so many of them [rad].
@@ -42,7 +47,7 @@ class LedArm:
         pose: Of the palm as it is led, ``(3,)`` [m] and ``(3, 3)``; None where the arm is the
             operator's.
         way: Postures that are left ``(22,)`` [rad].
-        held_up: The object that it is led to is where its next step would go.
+        held_up: An object is where its next step would go.
     """
 
     def __init__(self, reach: PalmReach, room: ObjectRoom):
@@ -56,15 +61,21 @@ class LedArm:
         self._last: np.ndarray | None = None
         self.way: tuple[np.ndarray, ...] = ()
         self.held_up = False
-        # Where the present part of the way began, and how near the object it may go.
+        # Where the real arm was when it last moved, and for how long it has not since [s].
+        self._stood_at: np.ndarray | None = None
+        self._stood = 0.0
+        # Where the present part of the way began, and how near objects it may go.
         self._leg: np.ndarray | None = None
         self._kept = 0.0
 
-    def begin(self, way: tuple[np.ndarray, ...], thing: KnownObject, measured: np.ndarray) -> None:
-        """A new way of postures ``(22,)`` [rad] to an object, from where the robot is."""
+    def begin(self, way: tuple[np.ndarray, ...], measured: np.ndarray) -> None:
+        """A new way of postures ``(22,)`` [rad], from where the robot is."""
         self.way, self._leg, self.held_up = way, measured.copy(), False
-        self._room.put(thing.primitive, thing.place, thing.turn)
-        self._kept = min(_KEPT, self._room.distance(way[-1]) - _NEARER)
+
+    def keep_off(self, things: Sequence[KnownObject]) -> None:
+        """On its way the robot keeps off these; where the way ends nearer, as near as that."""
+        self._room.put(things)
+        self._kept = min(_KEPT, self._room.distance(self.way[-1]) - _NEARER)
 
     def end(self) -> None:
         """No way is left: back to the operator's target."""
@@ -73,6 +84,15 @@ class LedArm:
     def behind(self, measured: np.ndarray) -> float:
         """How far the real arm is behind, at its worst joint [rad]."""
         return 0.0 if self._q is None else float(np.abs(self._q - measured)[ARM].max())
+
+    def stands(self, measured: np.ndarray, elapsed: float) -> bool:
+        """Whether something holds the real arm up: it is far behind, or a little and has not moved
+        for a while. To be asked at each step, `elapsed` after the last one [s]."""
+        behind = self.behind(measured)
+        if self._stood_at is None or np.abs(measured - self._stood_at)[ARM].max() > _STOOD:
+            self._stood_at, self._stood = measured.copy(), 0.0
+        self._stood += elapsed
+        return behind > _FAR_BEHIND or (behind > _LAGS and self._stood > _STANDS)
 
     def wait(self, measured: np.ndarray) -> None:
         """Lead on from where the arm is."""
@@ -84,7 +104,7 @@ class LedArm:
         """A step on the way, as far as ``share`` says, or back to the operator's target.
 
         Of the joints, for their way is what was looked at; but the operator goes on, and draws it
-        aside as long as his share counts. So steps towards the object are turned along it.
+        aside as long as his share counts. So steps towards an object are turned along it.
 
         Args:
             target: ``(22,)`` the operator's [rad].
@@ -103,7 +123,7 @@ class LedArm:
         off = (goal - self._q)[ARM]
         moved = 0.0 if self._last is None else np.abs(target - self._last)[ARM].max()
         most = speed * elapsed + (1.0 - share) * moved
-        if self.way and self.behind(measured) > BEHIND:
+        if self.way and self.behind(measured) > _BEHIND:
             # It waits for an arm that something holds up.
             most = 0.0
         if self.way:
@@ -123,7 +143,7 @@ class LedArm:
         return q
 
     def _round(self, q: np.ndarray, step: np.ndarray, measured: np.ndarray, elapsed: float) -> bool:
-        """Add a step ``(6,)`` [rad] to ``q``, or the nearest that keeps robot and object apart.
+        """Add a step ``(6,)`` [rad] to ``q``, or the nearest that keeps robot and objects apart.
 
         Returns:
             True where it was the whole step.

@@ -1,5 +1,6 @@
-"""How near the robot is to one object whose shape and place are known."""
+"""How near the robot is to objects whose shapes and places are known."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import mujoco
@@ -7,61 +8,77 @@ import numpy as np
 
 from manip_core import robot_model, scene
 from manip_core.hand import RIGHT
-from manip_core.primitive import Primitive
+from manip_core.primitive import KnownObject, Primitive
 from manip_core.robot_model import ARM_JOINTS, NUM_JOINTS
 from manip_core.rotation import quaternion_from_matrix
 
 _ARM = slice(0, len(ARM_JOINTS))
 # Distances from the object are known up to this [m].
 FAR = 0.05
+# The guard keeps the arm 5 mm from all else (`GuardConfig.arm_clearance`), and a posture may miss a
+# little [m].
+_ARM_CLEAR = 0.007
+# Kinds of bodies.
+_WORLD, _OF_ARM, _OF_HAND, _OBJECT = range(4)
 
 
 class ObjectRoom:
-    """The robot, its table, and an object that stands somewhere; one thread's own."""
+    """The robot, its table, and objects that stand somewhere; one thread's own."""
 
     def __init__(self, side: str = RIGHT):
         self._side = side
-        self._palm = 0
-        self._object = 0
         self._model: mujoco.MjModel | None = None
         self._data: mujoco.MjData | None = None
+        self._kind = np.zeros(0, int)
 
-    def put(self, primitive: Primitive, place: np.ndarray, turn: np.ndarray) -> None:
-        """The object is there: ``place`` ``(3,)`` [m] and ``turn`` ``(3, 3)`` in ``world``.
+    def put(self, things: Sequence[KnownObject]) -> None:
+        """These objects are there, and no others.
 
-        A shape that is new in this process takes a tenth of a second.
+        Shapes that are new in this process take some milliseconds.
         """
-        model = _with_object(self._side, primitive)
+        things = sorted(things, key=lambda thing: thing.name)
+        model = _with_objects(self._side, tuple(thing.primitive for thing in things))
         if model is not self._model:
             self._model, self._data = model, mujoco.MjData(model)
-        self._palm = model.body(robot_model.PALM_FRAME).id
-        self._object = model.body("object").id
-        x, y, z, w = quaternion_from_matrix(turn)
-        self._data.qpos[NUM_JOINTS:] = *place, w, x, y, z
+            palm = model.body(robot_model.PALM_FRAME).id
+            robot = model.nbody - len(things)
+            bodies = np.arange(model.nbody)
+            # Bodies of the arm come before the palm, those of the hand after.
+            self._kind = np.select(
+                (bodies == 0, bodies < palm, bodies < robot), (_WORLD, _OF_ARM, _OF_HAND), _OBJECT
+            )
+        for row, thing in enumerate(things):
+            x, y, z, w = quaternion_from_matrix(thing.turn)
+            first = NUM_JOINTS + 7 * row
+            self._data.qpos[first : first + 7] = *thing.place, w, x, y, z
 
     def touches(self, q: np.ndarray) -> bool:
-        """Whether the robot touches the object, the table or itself at ``q`` ``(22,)`` [rad]."""
-        met, *_ = self._look(q)
-        return bool(met.any())
+        """Whether the robot touches an object, the table or itself at ``q`` ``(22,)`` [rad], or its
+        arm comes nearer to anything than it may."""
+        least, most = self._look(q)
+        arm, hand = ((least == kind) | (most == kind) for kind in (_OF_ARM, _OF_HAND))
+        distance = self._data.contact.dist
+        return bool(((hand & (distance < 0.0)) | (arm & (distance < _ARM_CLEAR))).any())
 
     def is_clear(self, q: np.ndarray, clear: float) -> bool:
-        """Whether all of the robot keeps so far from the object [m], and its arm meets nothing.
+        """Whether all of the robot keeps so far from the objects [m], and its arm meets nothing.
 
         Fingers among themselves do not count: they are the guard's.
         """
-        met, of_object, of_world = self._look(q)
-        contact = self._data.contact
-        of_arm = (self._model.geom_bodyid[contact.geom] < self._palm).any(axis=1)
-        near = of_object & ~of_world & (contact.dist < clear)
-        return not (near | (met & (of_world | of_arm))).any()
+        least, most = self._look(q)
+        distance = self._data.contact.dist
+        arm = (least == _OF_ARM) | (most == _OF_ARM)
+        on_table = (least == _WORLD) & (most == _OF_HAND)
+        near = _between(least, most) & (distance < clear)
+        return not (near | (arm & (distance < _ARM_CLEAR)) | (on_table & (distance < 0.0))).any()
 
     def distance(self, q: np.ndarray) -> float:
-        """Between robot and object at ``q`` ``(22,)`` [rad], up to FAR [m]."""
-        _, of_object, of_world = self._look(q)
-        return float(self._data.contact.dist[of_object & ~of_world].min(initial=FAR))
+        """Between the robot and its nearest object at ``q`` ``(22,)`` [rad], up to FAR [m]."""
+        between = _between(*self._look(q))
+        return float(self._data.contact.dist[between].min(initial=FAR))
 
     def near_rows(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """To first order, how distances from the object that are below FAR change with the arm.
+        """To first order, how distances from objects that are below FAR change with the arm.
 
         Args:
             q: ``(22,)`` posture [rad].
@@ -69,31 +86,41 @@ class ObjectRoom:
         Returns:
             Jacobian ``(c, 6)`` [m/rad] of distances ``(c,)`` [m].
         """
-        _, of_object, of_world = self._look(q)
+        between = _between(*self._look(q))
         model, data = self._model, self._data
         mujoco.mj_makeConstraint(model, data)
-        rows = (of_object & ~of_world)[data.efc_id]
+        rows = between[data.efc_id]
         return data.efc_J.reshape(-1, model.nv)[rows, _ARM], data.efc_pos[rows]
 
-    def _look(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks of the contacts: of what touches, of the object's and of the world's."""
+    def _look(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What kinds of bodies the contacts are between, the lesser and the greater."""
         model, data = self._model, self._data
         data.qpos[:NUM_JOINTS] = q
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_collision(model, data)
-        pairs = model.geom_bodyid[data.contact.geom]
-        of_object, of_world = (pairs == self._object).any(axis=1), (pairs == 0).any(axis=1)
-        return (data.contact.dist < 0.0) & ~(of_object & of_world), of_object, of_world
+        one, other = self._kind[model.geom_bodyid[data.contact.geom]].T
+        return np.minimum(one, other), np.maximum(one, other)
+
+
+def _between(least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Of contacts between the robot and an object."""
+    return ((least == _OF_ARM) | (least == _OF_HAND)) & (most == _OBJECT)
 
 
 @lru_cache(maxsize=32)
-def _with_object(side: str, primitive: Primitive) -> mujoco.MjModel:
+def _with_objects(side: str, shapes: tuple[Primitive, ...]) -> mujoco.MjModel:
     spec = robot_model.robot_spec(side)
     scene.add_table(spec)
-    primitive.add_to(spec, "object", margin=FAR)
+    for row, shape in enumerate(shapes):
+        shape.add_to(spec, f"object {row}", margin=FAR)
+    hand = spec.body(robot_model.PALM_FRAME)
+    of_hand = {body.name for body in (hand, *hand.find_all(mujoco.mjtObj.mjOBJ_BODY))}
     for geom in spec.geoms:
         geom.condim = 1
+        of_arm = geom.parent.name not in of_hand and not geom.parent.name.startswith("object")
+        if of_arm and geom.parent.name != "world":
+            geom.margin = _ARM_CLEAR
     spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     spec.option.disableflags |= (
         mujoco.mjtDisableBit.mjDSBL_LIMIT

@@ -14,6 +14,8 @@ _MOVED, _ROLLED = 0.01, 0.15
 _AGAIN, _LOOK = 0.5, 0.1
 # A plan would be the last one over again where palm, robot and object have moved by less [m, rad].
 _PALM_MOVED, _PALM_TURNED, _JOINTS = 0.03, 0.2, 0.1
+# So many objects about the one that is grasped are looked at.
+_MOST = 12
 # A way that was held up is given up for one that lies so many grasps farther.
 _OTHERS = 3
 
@@ -64,35 +66,37 @@ class Prospects:
         rolled = np.linalg.norm(logarithm(thing.turn @ planned.turn.T))
         return bool(np.linalg.norm(thing.place - planned.place) > _MOVED or rolled > _ROLLED)
 
-    def look(
-        self,
-        away: Callable[[np.ndarray], float],
-        within: float,
-        rest: float,
-        palm: tuple[np.ndarray, np.ndarray],
-        q: np.ndarray,
-        now: float,
-    ) -> None:
-        """Ask for a grasp of the nearest object, if it is time to.
+    def nearest(
+        self, away: Callable[[np.ndarray], float], within: float, rest: float
+    ) -> tuple[float, str]:
+        """The nearest object that can be reached for: how far it is [m], and its name; infinitely
+        far, and no name, for none.
 
         Args:
             away: How far the operator is from a place [m].
             within: Objects that are farther are left out [m].
             rest: Those that are faster as well [m/s].
-            palm: The operator's.
-            q: ``(22,)`` where the robot is [rad].
-            now: The present.
         """
-        if now < self._after:
-            self.asked = None
-            return
         near = [
             (away(thing.place), name)
             for name, thing in self.things.items()
             if self._speeds.get(name, np.inf) < rest
         ]
-        distance, name = min(near, default=(np.inf, ""))
-        if distance > within:
+        found = min(near, default=(np.inf, ""))
+        return found if found[0] <= within else (np.inf, "")
+
+    def look(
+        self, name: str, palm: tuple[np.ndarray, np.ndarray], q: np.ndarray, now: float
+    ) -> None:
+        """Ask for a grasp of an object, if it is time to; of none where it has no name.
+
+        Args:
+            name: Of the object.
+            palm: The operator's.
+            q: ``(22,)`` where the robot is [rad].
+            now: The present.
+        """
+        if not name or now < self._after:
             self.asked = None
         elif self.asked is None or self.asked.name != name:
             self._ask(self._request(self.things[name], palm, q))
@@ -141,9 +145,8 @@ class Prospects:
 
     def _ask(self, request: Request) -> None:
         last = self._last
-        if request.led is None and last is not None and _alike(request, last):
-            return
-        self.asked = request
+        again = request.led is None and last is not None and _alike(request, last)
+        self.asked = None if again else request
 
     def _request(self, thing: KnownObject, palm, q, led: Grasp | None = None) -> Request:
         return Request(
@@ -156,7 +159,14 @@ class Prospects:
             q=q.copy(),
             skip=self._failed.get(thing.name, 0),
             led=led,
+            others=tuple(self._about(thing)),
         )
+
+    def _about(self, thing: KnownObject) -> list[KnownObject]:
+        """The nearest others."""
+        others = [one for one in self.things.values() if one.name != thing.name]
+        others.sort(key=lambda one: np.linalg.norm(one.place - thing.place))
+        return others[:_MOST]
 
 
 def _alike(one: Request, other: Request) -> bool:
