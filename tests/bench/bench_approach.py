@@ -1,9 +1,12 @@
-"""A hand that is led onto a can, on computers that have other things to do.
+"""A hand that is led onto things, on computers that have other things to do.
 
 ``python tests/bench/run.py approach``. An operator with an upright hand comes down on a can, waits,
 grasps and lifts. In simulated time the control loop stands still now and then while robot and can
 go on, and plans come late: on a calm computer neither; on a busy one some 0.15 s, three times a
 second, and 0.3 s; on one that is very busy 0.3 and 0.6 s (the means; twice that at most).
+
+``_scene_``: on a calm computer he goes for each of the simulation's four things, from home, or past
+one of the others; the share in which it is lifted, and in which something else is moved.
 """
 
 import sys
@@ -13,9 +16,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from guided_rig import BusyRig
+from guided_rig import BusyRig, Rig, opposition
 from manip_control.grasp_guide import HOLDING
-from manip_core.primitive import CYLINDER, Primitive
+from manip_core.primitive import BOX, CAPSULE, CYLINDER, Primitive
 
 # As the scene's.
 CAN = Primitive(CYLINDER, (0.066, 0.066, 0.11))
@@ -27,6 +30,17 @@ _SEEDS = 10
 # The can is knocked over, or pushed: leaning by [cos], or away by [m], before he grasps.
 _LEANING, _PUSHED = 0.9, 0.03
 _LIFTED = 0.1
+# The simulation's things (`manip_core.scene.PROPS`) as primitives, and where they stand [m].
+SCENE = {
+    "cube": (Primitive(BOX, (0.052, 0.052, 0.052)), (0.42, -0.34)),
+    "can": (CAN, (0.62, -0.10)),
+    "ball": (Primitive(CAPSULE, (0.064, 0.064, 0.064)), (0.50, 0.12)),
+    "block": (Primitive(BOX, (0.04, 0.04, 0.12)), (0.64, -0.36)),
+}
+# Of the operator's grip on his way past something, over the table; and its end over what he is
+# after, beside its middle [m].
+_PAST, _OVER = 0.30, (0.0, 0.03, 0.05)
+_MOVED = 0.01
 
 
 def measure_approach(seeds: int = _SEEDS) -> dict[str, float]:
@@ -46,7 +60,11 @@ def measure_approach(seeds: int = _SEEDS) -> dict[str, float]:
         print(
             f"      {name}: lifted {lifted:.3f}, knocked {knocked:.3f} of {len(found)}", flush=True
         )
-    return figures
+    ways = [(name, past) for name in SCENE for past in (None, *SCENE) if past != name]
+    lifted, moved = np.mean([in_scene(*way) for way in ways], axis=0)
+    print(f"      scene: lifted {lifted:.3f}, moved others {moved:.3f} of {len(ways)}", flush=True)
+    figures |= {"approach_scene_lifted": lifted, "approach_scene_moved": moved}
+    return figures | {"approach_scene_runs": len(ways)}
 
 
 def approach(place, end, seed: int, stall: float, late: float) -> tuple[bool, bool]:
@@ -60,6 +78,24 @@ def approach(place, end, seed: int, stall: float, late: float) -> tuple[bool, bo
     rig.by(0.0, 0.0, 0.25, seconds=8.0)
     rig.wait(1.0)
     return rig.guide.phase == HOLDING and rig.height > _LIFTED, bool(knocked)
+
+
+def in_scene(name: str, past: str | None) -> tuple[bool, bool]:
+    """Whether one of the scene's things was lifted, and whether another was moved."""
+    shape, place = SCENE[name]
+    others = {f"the {other}": what for other, what in SCENE.items() if other != name}
+    rig = Rig(can=shape, place=place, others=others)
+    stood = {other: rig.data.body(other).xpos.copy() for other in others}
+    if past:
+        over = np.array((*SCENE[past][1], _PAST))
+        rig.go(over - rig.rotation @ opposition().centre, 2.0)
+    rig.go(rig.over + np.array(_OVER), 2.5)
+    rig.wait(2.0)
+    rig.grasping = 1.0
+    rig.by(0.0, 0.0, 0.25, seconds=6.0)
+    rig.wait(1.0)
+    off = [np.linalg.norm(rig.data.body(other).xpos - stood[other]) for other in others]
+    return rig.height > _LIFTED, max(off) > _MOVED
 
 
 if __name__ == "__main__":
