@@ -97,6 +97,17 @@ def test_the_nearest_is_taken_and_others_can_be_asked_for():
     assert np.abs(second.position - first.position).max() > 1e-3
 
 
+@pytest.mark.parametrize("kind", [CYLINDER, CAPSULE, CUP])
+def test_what_is_round_is_held_where_it_is_widest(kind):
+    """A slice of it, off its axis, would be squeezed out of the hand."""
+    wanted = request(Primitive(kind, (0.066, 0.066, 0.11)))
+    for hand in planner()._oppositions:
+        _, _, _, _, centres, gaps = planner()._offered(hand, wanted)
+        whole = np.abs(gaps - 0.066) < 1e-6
+        beside = np.linalg.norm((centres - wanted.place)[whole, :2], axis=-1)
+        assert whole.any() and beside.max() <= 0.5 * 0.033
+
+
 def test_what_lies_low_is_grasped_from_above_with_the_tips_over_the_table():
     marker = Primitive(CAPSULE, (0.12, 0.018, 0.018))
     # At 0.4 rad, say, a wrist would have to turn by 3 rad from home, which is too far.

@@ -29,8 +29,9 @@ OPEN, STANDOFF = 0.03, 0.08
 _WIDEST = 0.165
 # Tips are kept so high over the table [m].
 _OVER_TABLE = TIP_RADIUS + 0.0008
-# Of what is round, tips are so near to where it is widest, in radii.
-_WIDEST_PART = 0.7
+# Of what is round, tips are so near to where it is widest, in radii; it is held there if the line
+# of closing leans less than so against its axis (cosine), and it is wider than so many radii.
+_WIDEST_PART, _ACROSS = 0.5, 0.7
 # Balls that touch an edge a little above their middle still hold what is below it [m].
 _OVER_EDGE = 0.005
 # Ways about the closing line, and closing lines about an axis [rad].
@@ -207,11 +208,16 @@ class GraspPlanner:
         cost += np.maximum(weaker, 0.0) / _WEAKER
         local = np.abs((centre - request.place) @ request.turn)
         inside = (local <= request.primitive.half + _OVER_EDGE).all(axis=-1)
-        if request.primitive.kind == CAPSULE:
+        if request.primitive.kind != BOX:
             # What is round is held where it is widest, or slips out.
-            axis = np.eye(3)[int(request.primitive.half.argmax())]
-            beside = np.linalg.norm(local * (1 - axis), axis=-1)
-            inside &= beside < _WIDEST_PART * request.primitive.half.min()
+            half, along = request.primitive.half, 2
+            if request.primitive.kind == CAPSULE:
+                along = int(half.argmax())
+            radius = np.delete(half, along).min()
+            beside = np.linalg.norm(np.delete(local, along, axis=-1), axis=-1)
+            across = np.abs(closing @ request.turn[:, along]) < _ACROSS
+            round_there = across & (gaps > _ACROSS * radius)
+            inside &= ~round_there | (beside < _WIDEST_PART * radius)
         there = inside & (approach[:, 2] <= _UPWARDS) & (hand.misses(gaps) < _MISSES)
         return tuple(part[there] for part in (cost, palms, turns, approach, centre, gaps))
 
