@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, KINDS, Primitive
+from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, KINDS, LEAST, MOST, Primitive
 
 
 def compiled(primitive: Primitive, **same) -> mujoco.MjModel:
@@ -54,8 +54,19 @@ def test_a_cup_is_hollow_and_open_at_the_top():
         (BOX, (0.1, 0.0, 0.1)),
         (CYLINDER, (0.1, np.nan, 0.1)),
         (BOX, (0.1, 0.1)),
+        (BOX, (1e-6, 0.1, 0.1)),
+        (CAPSULE, (0.1, 0.1, 1e4)),
+        (CUP, (0.1, 0.01, 0.1)),
+        (CUP, (0.1, 0.1, 0.003)),
     ],
 )
 def test_what_is_no_primitive_is_refused(kind, size):
     with pytest.raises(ValueError, match="must be"):
         Primitive(kind, size)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("side", [LEAST, 0.0125, MOST])
+def test_whatever_is_a_primitive_can_be_simulated(kind, side):
+    if kind != CUP or side > LEAST:
+        assert compiled(Primitive(kind, (side, side, side))).nbody == 2

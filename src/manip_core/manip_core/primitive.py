@@ -8,6 +8,9 @@ import numpy as np
 KINDS = BOX, CYLINDER, CAPSULE, CUP = ("box", "cylinder", "capsule", "cup")
 # Of cups: thickness of wall and bottom [m]; boxes of which the wall is made.
 WALL, _STAVES = 0.004, 16
+_THINNEST = 3 * WALL
+# Sides of what is taken for an object [m].
+LEAST, MOST = 0.001, 10.0
 _GEOM = mujoco.mjtGeom
 _STRAIGHT = (1.0, 0.0, 0.0, 0.0)
 _ALONG = {0: (np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0), 1: (np.sqrt(0.5), -np.sqrt(0.5), 0.0, 0.0)}
@@ -23,7 +26,8 @@ class Primitive:
         size: Whole size along its own axes [m].
 
     Raises:
-        ValueError: No such kind, or a size that is none.
+        ValueError: No such kind, or a size that is none: sides are from LEAST to MOST, and a cup
+            has room within its wall.
     """
 
     kind: str
@@ -33,8 +37,14 @@ class Primitive:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         size = np.asarray(self.size, float)
-        if size.shape != (3,) or not (np.isfinite(size).all() and (size > 0).all()):
-            raise ValueError(f"size must be three positive numbers [m], got {self.size}")
+        if size.shape != (3,) or not ((size >= LEAST) & (size <= MOST)).all():
+            raise ValueError(
+                f"size must be three numbers from {LEAST} to {MOST} [m], got {self.size}"
+            )
+        if self.kind == CUP and not (min(size[:2]) > _THINNEST and size[2] > WALL):
+            raise ValueError(
+                f"a cup must be wider than {_THINNEST} and taller than {WALL} [m], got {self.size}"
+            )
         object.__setattr__(self, "size", tuple(size.tolist()))
 
     @property
