@@ -235,7 +235,12 @@ class ControlNode(Node):
             request = self._controller.grasp_wanted()
             if request is None:
                 continue
-            grasp = planner.plan(request)
+            try:
+                grasp = planner.plan(request)
+            except ValueError as error:
+                # Shapes that MuJoCo does not take.
+                self._diagnostics.reject("scene objects", str(error))
+                grasp = None
             with self._lock:
                 self._controller.on_grasp(request, grasp, self._now())
 
