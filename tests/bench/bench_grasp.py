@@ -1,7 +1,7 @@
 """Grasps counted: real grasp motion through retargeting and control, on objects in MuJoCo.
 
 ``python tests/bench/run.py grasp``, or ``python tests/bench/bench_grasp.py [--trials N]
-[--arms plain,fingers,assist,assist_off,assist_oracle,physics]
+[--arms plain,fingers,assist,assist_off,assist_unseen,assist_webcam,assist_oracle,physics]
 [--tuning] [--rendered] [--pictures FOLDER]``
 
 Success is the object lifted by 10 cm and held for 2 s. Contestants meet the same trials: the
@@ -11,7 +11,11 @@ well, whose shape and place are known, as ``assist:=true`` does (``assist``); th
 decoder that knows the sequence's own labels and the object's weight (``assist_oracle``); and
 ``assist`` with the grasp chosen by trying it in simulation first (``physics``, see
 `grasp_refinement.py`). ``assist_off`` is ``assist`` whose object is told 5 mm and 5 degrees beside
-where it is, in a direction of each trial's own.
+where it is, in a direction of each trial's own. ``python tests/bench/run.py pantomime``: as before
+a webcam, where there is a hand alone: ``assist_unseen`` is ``assist`` whose decoder is shown no
+object, and ``assist_webcam`` that with the hand seen half a metre from the camera with an
+estimator's errors (`manip_training.temporal.observer`), and smoothed as in the graph; nobody
+looks at the robot and makes up for them.
 
 Trials are sequences of five people; what there is to set was set on two others (``--tuning``).
 With ``--rendered`` they are sequences of the synthetic world that validation is made of (``val``;
@@ -45,7 +49,7 @@ from grasp_sequences import (  # noqa: E402
     stand_up,
     up_directions,
 )
-from grasp_setting import Setting, set_up  # noqa: E402
+from grasp_setting import Setting, seen, set_up  # noqa: E402
 from grasp_trial import (  # noqa: E402
     OUTCOMES,
     IntentSource,
@@ -61,7 +65,7 @@ from manip_control.assist_config import AssistConfig  # noqa: E402
 from manip_control.guide_config import GuideConfig  # noqa: E402
 
 ASSIST = AssistConfig(assist=True)
-PHYSICS, OFF = "physics", "assist_off"
+PHYSICS, OFF, UNSEEN, WEBCAM = "physics", "assist_off", "assist_unseen", "assist_webcam"
 # How far it is told beside [m, rad].
 _BESIDE, _TURNED = 0.005, np.radians(5.0)
 # Who says what the human is about to do, and whether the palm is led.
@@ -70,9 +74,12 @@ ARMS: dict[str, tuple[Callable[[Setting], IntentSource] | None, bool]] = {
     "fingers": (lambda setting: decoded(setting, ASSIST.intent_lead), False),
     "assist": (lambda setting: decoded(setting, ASSIST.intent_lead), True),
     OFF: (lambda setting: decoded(setting, ASSIST.intent_lead), True),
+    UNSEEN: (lambda setting: decoded(setting, ASSIST.intent_lead, shown=False), True),
+    WEBCAM: (lambda setting: decoded(setting, ASSIST.intent_lead, shown=False), True),
     "assist_oracle": (lambda setting: oracle(setting, ASSIST.intent_lead), True),
 }
 CONTESTANTS = ("plain", "assist", "assist_oracle", PHYSICS)
+PANTOMIME = (UNSEEN, WEBCAM)
 TRIALS, RENDERED = 240, 60
 # What was looked at while settings were chosen.
 TUNING = ("subject-01", "subject-02")
@@ -150,10 +157,14 @@ def _contest(grasp: Grasp, arms: tuple[str, ...], pictures: Path | None) -> dict
     setting = set_up(grasp)
     if setting is None:
         return dict.fromkeys(arms, "out_of_reach")
-    targets = retarget(setting)
+    exact = setting, retarget(setting)
     ended, records = {}, {}
     keep = pictures is not None
     for name in arms:
+        setting, targets = exact
+        if name == WEBCAM:
+            setting = seen(setting, zlib.crc32(grasp.name.encode()))
+            targets = retarget(setting)
         if name == PHYSICS:
             source = ARMS["assist"][0](setting)
             first = records.get("assist")

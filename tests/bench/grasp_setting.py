@@ -10,7 +10,7 @@ hand when he grasped with that; and when the object is taken the line across fro
 has the same direction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import mujoco
@@ -25,8 +25,10 @@ from manip_core import robot_model
 from manip_core.hand import Hand, palm_rotation
 from manip_core.hand_skeleton import TIPS, Keypoint
 from manip_core.rotation import exponential
+from manip_perception.smoothing import HandSmoother
 from manip_retargeting.measures import contact_from_distance
 from manip_retargeting.retargeter import Retargeter
+from manip_training.temporal.observer import Observer
 
 ARM = slice(0, len(robot_model.ARM_JOINTS))
 HAND = slice(ARM.stop, robot_model.NUM_JOINTS)
@@ -46,6 +48,8 @@ _DEEPER = 0.025
 # The hand is kept so far above the table where palm and object are brought together [m].
 _TABLE_GAP = 0.002
 _SOLVES = 40
+# Of a hand before a webcam [m].
+_DISTANCE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,6 +129,27 @@ def set_up(grasp: Grasp) -> Setting | None:
         taken=waiting / RATE + taken,
         risen=len(shown) / RATE - HOLD_S,
     )
+
+
+def seen(setting: Setting, seed: int) -> Setting:
+    """The same with the operator's hand as an estimator would see it, `_DISTANCE` from the camera,
+    and as it comes out of smoothing; ``seed`` draws the errors."""
+    true = np.array([hand.keypoints for hand in setting.hands])
+    before = np.array([0.0, 0.0, _DISTANCE]) - true[0, Keypoint.WRIST]
+    moments = Observer().see((true + before)[None], RATE, np.random.default_rng(seed))
+    smoother, hands = HandSmoother(), []
+    for i, hand in enumerate(setting.hands):
+        estimated = replace(
+            hand,
+            keypoints=moments.joints[0, i],
+            contact=contact_from_distance(moments.joints[0, i]),
+            confidence=float(moments.confidence[0, i]),
+        )
+        smoothed = smoother.update(estimated if moments.seen[0, i] else None, hand.stamp)
+        if smoothed.tracked:
+            smoothed = replace(smoothed, keypoints=smoothed.keypoints - before)
+        hands.append(smoothed)
+    return replace(setting, hands=hands)
 
 
 def _hand(keypoints: np.ndarray, stamp: float) -> Hand:

@@ -101,9 +101,10 @@ def oracle(setting: Setting, lead: float) -> IntentSource:
     return intent
 
 
-def decoded(setting: Setting, lead: float) -> IntentSource:
-    """The action decoder that ships, which is shown the operator's hand and, as if seen without
-    error, the object: where it rests until it is taken, then as if fixed to the wrist."""
+def decoded(setting: Setting, lead: float, *, shown: bool = True) -> IntentSource:
+    """The action decoder that ships, which is shown the operator's hand and, where ``shown``, as if
+    seen without error, the object: where it rests until it is taken, then as if fixed to the
+    wrist."""
     decoder, camera = ActionDecoder(), robot_model.camera_mount()[0]
     place = np.array([0.0, 0.0, setting.grasp.height]) @ camera
     turn = camera.T @ setting.rotation
@@ -122,7 +123,7 @@ def decoded(setting: Setting, lead: float) -> IntentSource:
             confidence=1.0,
             size=np.array(setting.shape.size),
         )
-        said = decoder.update(hand, hand.stamp, [thing])
+        said = decoder.update(hand, hand.stamp, [thing] if shown else [])
         return GraspIntent.ahead(
             lead,
             step=said.step,

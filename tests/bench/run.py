@@ -2,7 +2,7 @@
 
 ``python tests/bench/run.py [video] [clip] [retarget] [setup] [model] [overfit] [render] [training]
 [small] [inference]``, all by default; and ``temporal``, ``transition``, ``action``, ``grasp``,
-``approach`` and ``physics``, by name alone.
+``pantomime``, ``approach`` and ``physics``, by name alone.
 Figures of parts that are not run again keep their last value in ``bench.json``. Those of networks
 and physics go to ``docs/measured`` as well, where ``manip report`` finds them.
 """
@@ -74,7 +74,7 @@ REACH = {
 }
 
 # Not among those that are run where none is named: they take long, or need what few have.
-BY_NAME = ("temporal", "transition", "action", "grasp", "approach", "physics")
+BY_NAME = ("temporal", "transition", "action", "grasp", "pantomime", "approach", "physics")
 # Alone, these run on one thread, as the graph's nodes do: numpy's threads wait for each other where
 # others use the machine.
 ONE_THREAD = {"temporal", "action"}
@@ -90,6 +90,7 @@ REPORTED = {
     "transition": "seeds 50000, 60000 and 60001",
     "action": "seeds 20000 to 20002",
     "grasp": "seed 0",
+    "pantomime": "seed 0",
     "approach": "seeds 0 to 9",
     "physics": "seed 0",
 }
@@ -168,6 +169,14 @@ def parts() -> dict:
 
         return measure_action()
 
+    def pantomime():
+        from bench_grasp import PANTOMIME, measure_grasp
+
+        return {
+            name.replace("grasp_", "pantomime_", 1): value
+            for name, value in measure_grasp(arms=PANTOMIME).items()
+        }
+
     def approach():
         from bench_approach import measure_approach
 
@@ -202,6 +211,7 @@ def parts() -> dict:
             "transition": transition,
             "action": action,
             "grasp": grasp,
+            "pantomime": pantomime,
             "approach": approach,
             "physics": physics,
         },
