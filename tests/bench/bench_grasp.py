@@ -80,7 +80,7 @@ ARMS: dict[str, tuple[Callable[[Setting], IntentSource] | None, bool]] = {
 }
 CONTESTANTS = ("plain", "assist", "assist_oracle", PHYSICS)
 PANTOMIME = (UNSEEN, WEBCAM)
-TRIALS, RENDERED = 240, 60
+TRIALS, RENDERED, PANTOMIMED = 240, 60, 120
 # What was looked at while settings were chosen.
 TUNING = ("subject-01", "subject-02")
 

@@ -170,11 +170,11 @@ def parts() -> dict:
         return measure_action()
 
     def pantomime():
-        from bench_grasp import PANTOMIME, measure_grasp
+        from bench_grasp import PANTOMIME, PANTOMIMED, measure_grasp
 
         return {
             name.replace("grasp_", "pantomime_", 1): value
-            for name, value in measure_grasp(arms=PANTOMIME).items()
+            for name, value in measure_grasp(PANTOMIMED, PANTOMIME).items()
         }
 
     def approach():

@@ -220,10 +220,13 @@ class Assist:
             return False
         return -self.config.intent_future <= now - self._intent.stamp <= self.config.intent_timeout
 
-    def let_go(self, operator: np.ndarray, share: float = 1.0) -> bool:
+    def let_go(self, operator: np.ndarray) -> bool:
         """Whether the operator, with his fingers ``(4, 4)`` [rad] there, has opened his hand since
-        `release`, by ``share`` of ``open_by``; then it stays so until the decoder has seen it."""
-        gap = self._gap(self._fingertips.places(operator.ravel()))
+        `release`, those that take part; then it stays so until the decoder has seen it."""
+        return self.parted(self._gap(self._fingertips.places(operator.ravel())))
+
+    def parted(self, gap: float, share: float = 1.0) -> bool:
+        """As `let_go`, with thumb and fingers so far apart [m], by ``share`` of ``open_by``."""
         self._least_gap = min(self._least_gap, gap)
         self._let_go |= gap > self._least_gap + share * self.config.open_by
         return self._let_go

@@ -53,6 +53,8 @@ _GENTLY = 1.2
 _RESTS, _RESTS_ANYWAY = 0.1, 0.5
 # A way that holds up the arm is given up after so long [s].
 _HELD_UP = 0.3
+# It is held up again where the palm has come no farther than this [m].
+_STUCK = 0.02
 # While the palm goes in, a grasp goes with an object that is moved, between these [m].
 _NUDGED, _SHOVED = 0.001, 0.04
 # A tip that is so much nearer than the grip counts as it [m]: straight fingers come first.
@@ -121,7 +123,7 @@ class GraspGuide:
         self._since = -np.inf
         self._hurry = self._held_up = 0.0
         # Another grasp of the object is wanted, for something holds up the way to this one.
-        self._elsewhere = False
+        self._elsewhere, self._stuck_at = False, np.full(3, np.inf)
         self._width = self._widest = self._speed = 0.0
         self._share = self._in = self._rests = 0.0
 
@@ -194,7 +196,7 @@ class GraspGuide:
         turned = float(np.linalg.norm(logarithm(palm[1] @ before[1].T)))
         self._hand = np.vstack((palm[0] + palm[1] @ self._opposition.centre, tips))
         self._watch(target, went, elapsed)
-        self._go_on(palm, self._grasps(now), self._let_go(target), now, elapsed)
+        self._go_on(palm, self._grasps(now), self._let_go(), now, elapsed)
         self._look(palm, now)
         self._share = self._led_share()
         if self.phase == FREE and self._arm.pose is None:
@@ -238,13 +240,14 @@ class GraspGuide:
         self._assist.closed_again()
         return True
 
-    def _let_go(self, target: np.ndarray) -> bool:
-        """The operator opens his hand; farther where the robot does not hold yet."""
+    def _let_go(self) -> bool:
+        """The operator opens his hand; farther where the robot does not hold yet. All fingers
+        count: which ones the decoder names changes from word to word, and with them the gap."""
         reaching = self.phase == REACHING and self._hurry
         if self.phase not in (ENTERING, CLOSING, HOLDING) and not reaching:
             return False
         share = _OPENS if self.phase == HOLDING else _OPENS_BEFORE
-        return self._assist.let_go(target[HAND].reshape(4, 4), share)
+        return self._assist.parted(self._width, share)
 
     def _look(self, palm: Pose, now: float) -> None:
         """Ask for a grasp of the object that the operator comes near, or for a way to it."""
@@ -295,10 +298,14 @@ class GraspGuide:
             # Who has grasped and lifts his hand already has the robot go on, or opens it.
             waits = self._hurry and now < self._since + config.guide_patience
             gone = away > config.guide_leave * (_FARTHER if waits else 1.0)
-            if gone or let_go or self._prospects.moved(self._thing):
+            stuck = self._held_up > _HELD_UP and not self._elsewhere
+            place, _ = self._reach.pose(self._measured)
+            again = stuck and np.linalg.norm(place - self._stuck_at) < _STUCK
+            if gone or let_go or again or self._prospects.moved(self._thing):
+                # Where no way leads on, the operator may find one.
                 self._give_up(now)
-            elif self._held_up > _HELD_UP and not self._elsewhere:
-                self._elsewhere = True
+            elif stuck:
+                self._elsewhere, self._stuck_at = True, place
                 self._prospects.held_up(self._thing.name)
                 # Another way begins where the arm is.
                 self._arm.wait(self._measured)
