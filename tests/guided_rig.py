@@ -85,6 +85,8 @@ class Rig:
         self.guide: GraspGuide = self.controller._assist
         self.now, self.target, self.grasping = 100.0, home.copy(), 0.0
         self.decodes = self.shows = True
+        # Something holds the whole robot.
+        self.stuck = False
         self.palm, self.rotation = reach().pose(home)
         self.step()
         assert self.controller.set_mode(ENGAGED, self.now)[0]
@@ -111,7 +113,11 @@ class Rig:
         command = controller.step(self.now)
         if command is not None:
             data.ctrl[:] = command.positions
+        stood = data.qpos[:NUM_JOINTS].copy()
         mujoco.mj_step(self.model, data, SUBSTEPS)
+        if self.stuck:
+            # Joint states are never quite the same.
+            data.qpos[:NUM_JOINTS], data.qvel[:NUM_JOINTS] = stood + 1e-9, 0.0
 
     def things(self) -> list[KnownObject]:
         """What stands on the table."""

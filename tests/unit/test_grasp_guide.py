@@ -232,6 +232,23 @@ def test_going_away_ends_it_before_it_has_begun():
     assert rig.guide.phase == FREE and not rig.controller.guiding and abs(rig.height) < 2e-3
 
 
+def test_what_is_held_up_twice_in_one_place_is_the_operators_again():
+    rig = Rig()
+    rig.go(rig.over, 2.0, until=REACHING)
+    first = rig.guide.grasp
+    rig.stuck, phases, grasps = True, [], []
+    rig.go(rig.over, 0.3)
+    for _ in range(round(2.5 / PERIOD)):
+        rig.step()
+        phases.append(rig.guide.phase)
+        grasps.append(rig.guide.grasp)
+    given_up = phases.index(FREE)
+    assert set(phases[:given_up]) == {REACHING} and given_up > 50
+    # Another grasp was tried before.
+    others = [grasp for grasp in grasps[:given_up] if grasp is not first]
+    assert others and np.abs(others[0].position - first.position).max() > 1e-3
+
+
 def test_hold_takes_it_back_at_once():
     rig = holding()
     rig.controller.set_mode(HOLD, rig.now)

@@ -287,31 +287,7 @@ class GraspGuide:
                 self.phase, self._elsewhere = REACHING, False
                 self._prospects.soon()
         elif self.phase == REACHING:
-            away = self._away(grasp.centre)
-            # He grasps already: the rest of the way is the robot's.
-            if grasps and not self._hurry:
-                self._hurry, self._since = 1.0, now
-                self._assist.release()
-            self._note(palm)
-            held_up = self._arm.stands(self._measured, elapsed) or self._arm.held_up
-            self._held_up = self._held_up + elapsed if held_up else 0.0
-            # Who has grasped and lifts his hand already has the robot go on, or opens it.
-            waits = self._hurry and now < self._since + config.guide_patience
-            gone = away > config.guide_leave * (_FARTHER if waits else 1.0)
-            stuck = self._held_up > _HELD_UP and not self._elsewhere
-            place, _ = self._reach.pose(self._measured)
-            again = stuck and np.linalg.norm(place - self._stuck_at) < _STUCK
-            if gone or let_go or again or self._prospects.moved(self._thing):
-                # Where no way leads on, the operator may find one.
-                self._give_up(now)
-            elif stuck:
-                self._elsewhere, self._stuck_at = True, place
-                self._prospects.held_up(self._thing.name)
-                # Another way begins where the arm is.
-                self._arm.wait(self._measured)
-            elif self._hurry and self._arrived():
-                self.phase, self._since, self._in = ENTERING, now, 0.0
-                self._assist.release()
+            self._go_on_reaching(palm, grasps, let_go, now, elapsed)
         elif self.phase in (ENTERING, CLOSING):
             self._note(palm)
             late = now > self._since + config.guide_patience
@@ -335,6 +311,36 @@ class GraspGuide:
             clear = np.linalg.norm(palm[0] - self._left[0]) > _CLEAR and self._in == 0.0
             if clear or now > self._since + _CLEAR_AFTER:
                 self._give_up(now)
+
+    def _go_on_reaching(
+        self, palm: Pose, grasps: bool, let_go: bool, now: float, elapsed: float
+    ) -> None:
+        """From reaching to the grasp, to another way, or back."""
+        away = self._away(self.grasp.centre)
+        # He grasps already: the rest of the way is the robot's.
+        if grasps and not self._hurry:
+            self._hurry, self._since = 1.0, now
+            self._assist.release()
+        self._note(palm)
+        held_up = self._arm.stands(self._measured, elapsed) or self._arm.held_up
+        self._held_up = self._held_up + elapsed if held_up else 0.0
+        # Who has grasped and lifts his hand already has the robot go on, or opens it.
+        waits = self._hurry and now < self._since + self.config.guide_patience
+        gone = away > self.config.guide_leave * (_FARTHER if waits else 1.0)
+        stuck = self._held_up > _HELD_UP and not self._elsewhere
+        place, _ = self._reach.pose(self._measured)
+        again = stuck and np.linalg.norm(place - self._stuck_at) < _STUCK
+        if gone or let_go or again or self._prospects.moved(self._thing):
+            # Where no way leads on, the operator may find one.
+            self._give_up(now)
+        elif stuck:
+            self._elsewhere, self._stuck_at = True, place
+            self._prospects.held_up(self._thing.name)
+            # Another way begins where the arm is.
+            self._arm.wait(self._measured)
+        elif self._hurry and self._arrived():
+            self.phase, self._since, self._in = ENTERING, now, 0.0
+            self._assist.release()
 
     def _note(self, palm: Pose) -> None:
         """Where the operator was nearest to the object, and how low."""
