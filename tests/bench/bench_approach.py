@@ -18,10 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from guided_rig import BusyRig, Rig, opposition
 from manip_control.grasp_guide import HOLDING
-from manip_core.primitive import BOX, CAPSULE, CYLINDER, Primitive
+from manip_control.mujoco_robot import MujocoRobot, RobotConfig
+from manip_core.primitive import Primitive
 
-# As the scene's.
-CAN = Primitive(CYLINDER, (0.066, 0.066, 0.11))
 PLACES = (0.62, -0.10), (0.55, -0.20), (0.66, 0.05)
 # Where the middle of the operator's grip ends, against the can's [m].
 ENDS = (0.0, 0.04, 0.06), (0.0, 0.04, 0.0), (0.05, -0.02, 0.03)
@@ -30,17 +29,16 @@ _SEEDS = 10
 # The can is knocked over, or pushed: leaning by [cos], or away by [m], before he grasps.
 _LEANING, _PUSHED = 0.9, 0.03
 _LIFTED = 0.1
-# The simulation's things (`manip_core.scene.PROPS`) as primitives, and where they stand [m].
+# The simulation's things as it tells them, and where they stand [m].
 SCENE = {
-    "cube": (Primitive(BOX, (0.052, 0.052, 0.052)), (0.42, -0.34)),
-    "can": (CAN, (0.62, -0.10)),
-    "ball": (Primitive(CAPSULE, (0.064, 0.064, 0.064)), (0.50, 0.12)),
-    "block": (Primitive(BOX, (0.04, 0.04, 0.12)), (0.64, -0.36)),
+    thing.name: (Primitive(thing.shape, tuple(thing.size)), tuple(thing.position[:2]))
+    for thing in MujocoRobot(RobotConfig()).objects()
 }
 # Of the operator's grip on his way past something, over the table; and its end over what he is
 # after, beside its middle [m].
 _PAST, _OVER = 0.30, (0.0, 0.03, 0.05)
 _MOVED = 0.01
+CAN, _ = SCENE["can"]
 
 
 def measure_approach(seeds: int = _SEEDS) -> dict[str, float]:

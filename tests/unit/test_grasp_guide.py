@@ -166,7 +166,7 @@ def test_on_a_busy_computer_the_can_is_not_knocked_over_either(seed, beside):
     assert rig.guide.phase == HOLDING and rig.height > 0.05
 
 
-def test_nearing_it_is_the_operators_to_the_bit_but_off_the_object():
+def test_nearing_it_is_the_operators_to_the_bit():
     rig = Rig()
     way = rig.over + np.array([0.0, 0.0, 0.3]) - rig.palm
     rig.go(rig.palm + 0.5 * way, 1.0, until=NEARING)

@@ -1,30 +1,19 @@
 """Planned grasps: opposite sides, in reach, free of contact; and none where there is none."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 
+from guided_rig import planner, reach
 from manip_control.grasp_planner import OPEN, STANDOFF, GraspPlanner, Request, candidates
 from manip_control.object_room import ObjectRoom
 from manip_control.opposition import WIDE
-from manip_control.palm_reach import PalmReach
 from manip_core import robot_model
 from manip_core.primitive import BOX, CAPSULE, CUP, CYLINDER, KnownObject, Primitive
 from manip_core.rotation import angle, exponential
 
 CAN = Primitive(CYLINDER, (0.066, 0.066, 0.1))
-
-
-@cache
-def planner() -> GraspPlanner:
-    return GraspPlanner()
-
-
-@cache
-def reach() -> PalmReach:
-    return PalmReach()
 
 
 def request(primitive: Primitive = CAN, turn: np.ndarray | None = None, **changed) -> Request:

@@ -235,12 +235,7 @@ class ControlNode(Node):
             request = self._controller.grasp_wanted()
             if request is None:
                 continue
-            try:
-                grasp = planner.plan(request)
-            except ValueError as error:
-                # Shapes that MuJoCo does not take.
-                self._diagnostics.reject("scene objects", str(error))
-                grasp = None
+            grasp = planner.plan(request)
             with self._lock:
                 self._controller.on_grasp(request, grasp, self._now())
 

@@ -159,8 +159,9 @@ class GraspGuide:
         if not self._prospects.answered(request, grasp, now):
             return
         if request.led is not None:
-            if self.phase == REACHING and request.led.position is self.grasp.position:
-                if grasp is not None and grasp.way is not request.led.way:
+            # Whatever is led to was planned before that was asked.
+            if self.phase == REACHING:
+                if grasp is not None and grasp is not request.led:
                     self._arm.begin(grasp.way, self._measured)
                 self._arm.keep_off((request.thing, *request.others))
             return
@@ -328,7 +329,7 @@ class GraspGuide:
         waits = self._hurry and now < self._since + self.config.guide_patience
         gone = away > self.config.guide_leave * (_FARTHER if waits else 1.0)
         stuck = self._held_up > _HELD_UP and not self._elsewhere
-        place, _ = self._reach.pose(self._measured)
+        place = self._reach.pose(self._measured)[0] if stuck else None
         again = stuck and np.linalg.norm(place - self._stuck_at) < _STUCK
         if gone or let_go or again or self._prospects.moved(self._thing):
             # Where no way leads on, the operator may find one.

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from manip_control.guide_config import GuideConfig
-from manip_control.object_room import ObjectRoom
+from manip_control.object_room import CLEAR, ObjectRoom
 from manip_control.opposition import FRICTION, STYLES, WIDE, Opposition, Style
 from manip_control.palm_reach import PalmReach
 from manip_core.hand import RIGHT
@@ -49,8 +49,6 @@ _DENSE, _SAFE, _STRONG, _WEAKER = 3000.0, 2.0, (4.0, 14.0), 4.0
 _TORQUE = GuideConfig.guide_torque
 # Tips may miss their places by so much [m].
 _MISSES = 0.004
-# On the way the robot keeps so far from the object [m].
-CLEAR = 0.02
 # Places that are looked at on each part of the way from where the robot is; the way about the
 # object goes so high over the start of the grasp [m].
 _WAY, _OVER = 6, 0.12

@@ -434,16 +434,9 @@ def _model(side: str) -> mujoco.MjModel:
     )
     hand = spec.body(robot_model.PALM_FRAME)
     for geom in spec.geoms:
-        geom.condim = 1
         geom.margin = _ARM_MARGIN
     for body in (hand, *hand.find_all(mujoco.mjtObj.mjOBJ_BODY)):
         for geom in body.geoms:
             geom.margin = _HAND_MARGIN
-    spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
-    spec.option.disableflags |= (
-        mujoco.mjtDisableBit.mjDSBL_LIMIT
-        | mujoco.mjtDisableBit.mjDSBL_FRICTIONLOSS
-        | mujoco.mjtDisableBit.mjDSBL_EQUALITY
-    )
-    spec.delete(spec.keys[0])
+    robot_model.only_distances(spec)
     return spec.compile()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from manip_control.assist import HAND
-from manip_control.object_room import ObjectRoom
+from manip_control.object_room import CLEAR, ObjectRoom
 from manip_control.palm_reach import PalmReach
 from manip_control.velocity_damper import nearest_velocity
 from manip_core.primitive import KnownObject
@@ -29,9 +29,9 @@ _FASTEST = 2.5
 # Share of the led joints' speed that is told ahead, as the predictor has it.
 _AHEAD = 0.5
 _STEPS = 3
-# On its way it keeps so far from objects [m]; comes nearer by so much of what is left of that a
-# second; and is held up where less than this share of its step remains.
-_KEPT, _RATE, _HELD_UP = 0.02, 10.0, 0.1
+# It comes nearer to objects by so much of what is left a second; and is held up where less than
+# this share of its step remains.
+_RATE, _HELD_UP = 10.0, 0.1
 # Longer steps are looked at in parts, and not longer than so many of them [rad].
 _PART, _MOST_PARTS = 0.02, 8
 # Where the way itself ends nearer, it may come so near [m].
@@ -75,7 +75,7 @@ class LedArm:
     def keep_off(self, things: Sequence[KnownObject]) -> None:
         """On its way the robot keeps off these; where the way ends nearer, as near as that."""
         self._room.put(things)
-        self._kept = min(_KEPT, self._room.distance(self.way[-1]) - _NEARER)
+        self._kept = min(CLEAR, self._room.distance(self.way[-1]) - _NEARER)
 
     def end(self) -> None:
         """No way is left: back to the operator's target."""
@@ -123,46 +123,39 @@ class LedArm:
         off = (goal - self._q)[ARM]
         moved = 0.0 if self._last is None else np.abs(target - self._last)[ARM].max()
         most = speed * elapsed + (1.0 - share) * moved
-        if self.way and self.behind(measured) > _BEHIND:
-            # It waits for an arm that something holds up.
-            most = 0.0
         if self.way:
-            most = min(most, _MOST_PARTS * _PART)
-        whole = np.abs(off).max() <= most
-        step = off if whole else off * (most / np.abs(off).max())
+            # It waits for an arm that something holds up.
+            waits = self.behind(measured) > _BEHIND
+            most = 0.0 if waits else min(most, _MOST_PARTS * _PART)
+        far = np.abs(off).max()
+        step = off if far <= most else off * (most / far)
+        taken = self._round(step, measured, elapsed) if self.way else step
         q = self._q.copy()
-        if self.way and not self._round(q, step, measured, elapsed):
-            whole = False
-        elif not self.way:
-            q[ARM] += step
-        if whole:
-            q[ARM] = goal[ARM]
+        # To the bit, where it is the operator's.
+        q[ARM] = goal[ARM] if taken is off else q[ARM] + taken
         if len(self.way) > 1 and np.abs(q - self.way[0])[ARM].max() < _PASSED:
             self._leg, self.way = self.way[0], self.way[1:]
         self.pose = self._reach.pose(q)
         return q
 
-    def _round(self, q: np.ndarray, step: np.ndarray, measured: np.ndarray, elapsed: float) -> bool:
-        """Add a step ``(6,)`` [rad] to ``q``, or the nearest that keeps robot and objects apart.
-
-        Returns:
-            True where it was the whole step.
-        """
+    def _round(self, step: np.ndarray, measured: np.ndarray, elapsed: float) -> np.ndarray:
+        """A step ``(6,)`` [rad], the very one where it is free, or the nearest that keeps robot and
+        objects apart."""
         parts = max(1, int(np.ceil(np.abs(step).max() / _PART)))
         rate = min(_RATE * max(elapsed, 1e-3) / parts, 1.0)
-        posture, part, begun, free = measured.copy(), step / parts, q[ARM].copy(), True
+        posture, part, free = measured.copy(), step / parts, True
+        posture[ARM] = self._q[ARM]
         for _ in range(parts):
-            posture[ARM] = q[ARM]
             jacobian, distance = self._room.near_rows(posture)
             most = rate * (distance - self._kept)
             taken = part
             if not (jacobian @ part >= -most).all():
                 fastest = np.full(len(step), max(np.abs(part).max(), _PART))
                 taken, free = nearest_velocity(jacobian, most, part, fastest), False
-            q[ARM] += taken
-        went = np.abs(q[ARM] - begun).max()
-        self.held_up = not free and bool(went < _HELD_UP * np.abs(step).max())
-        return free
+            posture[ARM] += taken
+        went = (posture - self._q)[ARM]
+        self.held_up = not free and bool(np.abs(went).max() < _HELD_UP * np.abs(step).max())
+        return step if free else went
 
     def along(
         self, target: np.ndarray, wish: Pose, most: float, most_turn: float, elapsed: float

@@ -13,8 +13,10 @@ from manip_core.robot_model import ARM_JOINTS, NUM_JOINTS
 from manip_core.rotation import quaternion_from_matrix
 
 _ARM = slice(0, len(ARM_JOINTS))
-# Distances from the object are known up to this [m].
+# Distances from objects are known up to this [m].
 FAR = 0.05
+# On its way to a grasp the robot keeps so far from them [m].
+CLEAR = 0.02
 # The guard keeps the arm 5 mm from all else (`GuardConfig.arm_clearance`), and a posture may miss a
 # little [m].
 _ARM_CLEAR = 0.007
@@ -117,16 +119,8 @@ def _with_objects(side: str, shapes: tuple[Primitive, ...]) -> mujoco.MjModel:
     hand = spec.body(robot_model.PALM_FRAME)
     of_hand = {body.name for body in (hand, *hand.find_all(mujoco.mjtObj.mjOBJ_BODY))}
     for geom in spec.geoms:
-        geom.condim = 1
         of_arm = geom.parent.name not in of_hand and not geom.parent.name.startswith("object")
         if of_arm and geom.parent.name != "world":
             geom.margin = _ARM_CLEAR
-    spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
-    spec.option.disableflags |= (
-        mujoco.mjtDisableBit.mjDSBL_LIMIT
-        | mujoco.mjtDisableBit.mjDSBL_FRICTIONLOSS
-        | mujoco.mjtDisableBit.mjDSBL_EQUALITY
-    )
-    for key in spec.keys:
-        spec.delete(key)
+    robot_model.only_distances(spec)
     return spec.compile()

@@ -188,6 +188,21 @@ def build_model(side: str = RIGHT, *, with_scene: bool = True, meshes: str = "")
     return spec.compile()
 
 
+def only_distances(spec: mujoco.MjSpec) -> None:
+    """Have MuJoCo linearise distances and nothing else: ``mj_makeConstraint`` then gives one row of
+    a dense Jacobian for each pair of geoms within their margins, which add up."""
+    for geom in spec.geoms:
+        geom.condim = 1
+    spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+    spec.option.disableflags |= (
+        mujoco.mjtDisableBit.mjDSBL_LIMIT
+        | mujoco.mjtDisableBit.mjDSBL_FRICTIONLOSS
+        | mujoco.mjtDisableBit.mjDSBL_EQUALITY
+    )
+    for key in spec.keys:
+        spec.delete(key)
+
+
 def camera_mount(side: str = RIGHT) -> tuple[np.ndarray, np.ndarray]:
     """Pose of ``camera_optical_frame`` in world: ``(3, 3)`` and ``(3,)`` in [m]."""
     model = build_model(side, with_scene=False)

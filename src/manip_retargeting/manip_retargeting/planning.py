@@ -21,16 +21,8 @@ def planning_model(side: str, margin: float, *, hand_only: bool = False) -> mujo
     spec = robot_model.robot_spec(side)
     scene.add_table(spec)
     for geom in spec.geoms:
-        geom.condim = 1
         geom.margin = margin / 2  # MuJoCo adds up the two geoms' margins
-    spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
-    spec.option.disableflags |= (
-        mujoco.mjtDisableBit.mjDSBL_LIMIT
-        | mujoco.mjtDisableBit.mjDSBL_FRICTIONLOSS
-        | mujoco.mjtDisableBit.mjDSBL_EQUALITY
-    )
-    for key in spec.keys:
-        spec.delete(key)
+    robot_model.only_distances(spec)
     if hand_only:
         _weld_arm(spec, robot_model.home(side))
     return spec.compile()
